@@ -53,6 +53,8 @@ pub enum Command {
 /// What a room answers to a command that it did not refuse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
+    /// The room was founded.
+    Founded,
     /// UpdateRoomResponse, encoded.
     Update(Bytes),
     /// SubmitMessageResponse, encoded.
@@ -63,6 +65,16 @@ pub enum Answer {
     Authorized,
     /// What the shell encrypts to the asking client, signs and returns.
     GroupInfo(GroupInfoGrant),
+}
+
+impl Answer {
+    /// The draft's response body, for the answers that are one already.
+    pub fn body(&self) -> Option<&Bytes> {
+        match self {
+            Self::Update(body) | Self::Submit(body) | Self::KeyMaterial(body) => Some(body),
+            Self::Founded | Self::Authorized | Self::GroupInfo(_) => None,
+        }
+    }
 }
 
 /// Content of a GroupInfoResponse (mimi-protocol §5.6) before it is encrypted and signed.

@@ -7,9 +7,13 @@
 //! room and opens it again from its rows ([`Room::open`]); there is no rollback.
 
 pub mod command;
+pub mod decision;
 pub mod entry;
+mod room;
 pub mod row;
 
 pub use command::{Answer, Command, Refusal};
+pub use decision::{Append, Applied, Decision, Founding, Reply};
 pub use entry::{Chain, Digest, Entry, EntryKind, Epoch, Millis, Recipient, Recipients, Seq, Shown};
+pub use room::{Corrupt, Head, Room};
 pub use row::{Row, RowChange, RowId};

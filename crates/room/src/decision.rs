@@ -1,0 +1,51 @@
+//! What a room decides, and what comes of it: [`crate::Room::decide`] gives a [`Decision`], [`crate::Room::apply`] an
+//! [`Applied`]. Between the two nothing changes.
+
+use bytes::Bytes;
+use mimi::Provider;
+
+use crate::{Answer, Entry, RowChange};
+
+/// A new room as its creator hands it in (room creation is local to the hub's provider).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Founding {
+    /// The creator's provider: the hub's own.
+    pub from: Provider,
+    /// GroupInfo (RFC 9420 §12.4.3), without ratchet_tree.
+    pub group_info: Bytes,
+    /// RatchetTreeOption, full.
+    pub ratchet_tree: Bytes,
+}
+
+/// What a room makes of a command that it does not refuse.
+#[derive(Debug)]
+pub enum Decision {
+    /// Something new: pass it to [`crate::Room::apply`] before any other command is decided.
+    Append(Box<Append>),
+    /// Nothing changes: a repeated answer or a read. It rides no batch, so the shell confirms its tenure first.
+    Answer(Answer),
+}
+
+/// What a decision did: make `entries` and `rows` durable in one transaction, then release `answer`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// In their order in the room. Two for a commit with a Welcome; none when only rows change.
+    pub entries: Vec<Entry>,
+    /// Rows written and deleted; at most one change for each row.
+    pub rows: Vec<RowChange>,
+    /// What the asker is told.
+    pub answer: Answer,
+}
+
+/// A refusal as it travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The draft's response body (HTTP 200).
+    Body(Bytes),
+    /// An HTTP status and its reason.
+    Status(u16, &'static str),
+}
+
+/// A change that was decided and not yet applied. Only the room that decided it can apply it, and only next.
+#[derive(Debug)]
+pub struct Append {}
