@@ -16,4 +16,4 @@ pub use command::{Answer, Command, Refusal};
 pub use decision::{Append, Applied, Decision, Founding, Reply};
 pub use entry::{Chain, Digest, Entry, EntryKind, Epoch, Millis, Recipient, Recipients, Seq, Shown};
 pub use room::{Corrupt, Head, Room};
-pub use row::{Row, RowChange, RowId};
+pub use row::{AnswerKind, Row, RowChange, RowId};

@@ -29,8 +29,6 @@ pub enum RowId {
     GroupInfo,
     /// Who holds a KeyPackage that was handed out for this room.
     Route(Bytes),
-    /// The ratchet tree that the joiners of this epoch need.
-    JoinersTree(Epoch),
     /// The first answer to a request, for whoever asks again.
     Answer(Digest),
     /// A provider to which entries are due.
@@ -78,6 +76,8 @@ pub enum Row {
         accepted: Millis,
         /// MLSMessages, in order.
         proposals: Vec<Bytes>,
+        /// The same as the group keeps them: what was verified once is not verified again.
+        queued: Bytes,
     },
     /// See [`RowId::Blocked`].
     Blocked,
@@ -100,13 +100,10 @@ pub enum Row {
         /// Milliseconds since the UNIX epoch after which the KeyPackage is worthless.
         expires: Millis,
     },
-    /// See [`RowId::JoinersTree`].
-    JoinersTree {
-        /// RatchetTreeOption.
-        tree: Bytes,
-    },
     /// See [`RowId::Answer`].
     Answer {
+        /// To what it answers.
+        kind: AnswerKind,
         /// When it was given.
         accepted: Millis,
         /// The draft's response body.
@@ -117,6 +114,15 @@ pub enum Row {
         /// The first entry that was shown to it since it last joined.
         since: Seq,
     },
+}
+
+/// To what a kept answer answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AnswerKind {
+    /// UpdateRequest; named by [`crate::command::request_digest`].
+    Update,
+    /// SubmitMessageRequest; named by the digest of its appMessage.
+    Submit,
 }
 
 /// One row written (`Some`) or deleted (`None`).
