@@ -1,6 +1,28 @@
 //! Wire types and identifiers of the MIMI drafts: whatever is decoded here is bounded and canonical, and encodes back to
 //! the same octets. Nothing here does I/O, cryptography or MLS; an embedded MLS structure is its octets.
 
+pub mod abuse;
+pub mod app_data;
+pub mod codec;
+pub mod consent;
+pub mod group_info;
+pub mod identifier;
+pub mod key_material;
+pub mod limits;
+pub mod metadata;
+pub mod mls;
+pub mod notify;
+pub mod operational;
+pub mod participants;
+pub mod role;
+pub mod submit;
+pub mod update;
 pub mod uri;
 
+pub use app_data::{AppDataDictionary, AppDataOperation, AppDataUpdate, ComponentId};
+pub use codec::{Decode, DecodeError, Encode};
+pub use identifier::IdentifierUri;
+pub use key_material::Protocol;
+pub use participants::{Participant, ParticipantList, ParticipantListUpdate, RoleChange};
+pub use role::{BaseRoomPolicy, Role, RoleData};
 pub use uri::{ClientUri, Provider, RoomUri, UriError, UserUri};

@@ -1,0 +1,87 @@
+//! Small MLS structures whose fields the drafts use by themselves.
+
+use bytes::Bytes;
+
+use crate::codec::wire;
+use crate::uri::{ClientUri, UriError};
+
+/// Credential (RFC 9420 §5.3). Every defined type holds one vector, which is kept as its octets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// CredentialType.
+    pub credential_type: u16,
+    /// The vector: the identity of a basic credential, the certificates of an x509 one.
+    pub content: Bytes,
+}
+wire!(Credential {
+    credential_type,
+    content
+});
+
+impl Credential {
+    /// CredentialType basic.
+    pub const BASIC: u16 = 1;
+    /// CredentialType x509.
+    pub const X509: u16 = 2;
+    /// CredentialType multi.
+    pub const MULTI: u16 = 3;
+    /// CredentialType weak-multi.
+    pub const WEAK_MULTI: u16 = 4;
+
+    /// A basic credential.
+    pub fn basic(identity: impl Into<Bytes>) -> Self {
+        Self {
+            credential_type: Self::BASIC,
+            content: identity.into(),
+        }
+    }
+
+    /// The identity of a basic credential.
+    pub fn basic_identity(&self) -> Option<&[u8]> {
+        (self.credential_type == Self::BASIC).then_some(&*self.content)
+    }
+
+    /// The client that a basic credential names; other types name none.
+    pub fn client(&self) -> Result<ClientUri, UriError> {
+        ClientUri::from_octets(self.basic_identity().ok_or(UriError::Shape('d'))?)
+    }
+}
+
+/// RequiredCapabilities (RFC 9420 §11.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequiredCapabilities {
+    /// ExtensionTypes.
+    pub extension_types: Vec<u16>,
+    /// ProposalTypes.
+    pub proposal_types: Vec<u16>,
+    /// CredentialTypes.
+    pub credential_types: Vec<u16>,
+}
+wire!(RequiredCapabilities {
+    extension_types,
+    proposal_types,
+    credential_types
+});
+
+/// ExternalSender (RFC 9420 §12.1.8.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalSender {
+    /// SignaturePublicKey.
+    pub signature_key: Bytes,
+    /// Whose key it is.
+    pub credential: Credential,
+}
+wire!(ExternalSender {
+    signature_key,
+    credential
+});
+
+/// HPKECiphertext (RFC 9420 §7.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HpkeCiphertext {
+    /// The encapsulated key.
+    pub kem_output: Bytes,
+    /// The ciphertext.
+    pub ciphertext: Bytes,
+}
+wire!(HpkeCiphertext { kem_output, ciphertext });
