@@ -1,0 +1,116 @@
+//! The handle to a store, and the loop that retries a transaction.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::backend::Backend;
+use crate::embedded::{self, OpenError, Options};
+use crate::error::Error;
+use crate::limits::{RUN_ATTEMPTS_MAX, RUN_DELAY_MAX};
+use crate::transaction::Transaction;
+
+/// A store. Cheap to clone; all clones are the same store.
+#[derive(Clone, Debug)]
+pub struct Database {
+    backend: Arc<dyn Backend>,
+    retries: Arc<AtomicU64>,
+}
+
+/// An error of a transaction's body that [`Database::run`] can look into.
+pub trait Retry {
+    /// The store's error that it was caused by, if it was.
+    fn store_error(&self) -> Option<&Error>;
+}
+
+impl Retry for Error {
+    fn store_error(&self) -> Option<&Error> {
+        Some(self)
+    }
+}
+
+impl Database {
+    /// An empty store in memory: no threads, no files, and the same calls give the same answers.
+    pub fn memory() -> Self {
+        Self::from_backend(embedded::memory())
+    }
+
+    /// Opens the store in the directory `path`, creating it if there is none. Only one process can hold it at a time.
+    ///
+    /// Blocks for as long as the journal takes to read.
+    pub fn open_fjall(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        embedded::open_fjall(path.as_ref(), &options).map(Self::from_backend)
+    }
+
+    /// A store on any backend.
+    pub fn from_backend(backend: Arc<dyn Backend>) -> Self {
+        Self {
+            backend,
+            retries: Arc::default(),
+        }
+    }
+
+    /// The backend, so that another one can be put around it.
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        self.backend.clone()
+    }
+
+    /// Begins a transaction.
+    pub fn begin(&self) -> Transaction {
+        Transaction::new(self.backend.begin())
+    }
+
+    /// Settles what is being committed and refuses everything afterwards, for every clone. The directory is free again
+    /// when this returns and every transaction is dropped.
+    pub async fn close(self) {
+        self.backend.close().await;
+    }
+
+    /// Runs `body` in a transaction and commits it, again from the beginning while the error
+    /// [is retryable](Error::is_retryable), up to [`RUN_ATTEMPTS_MAX`] times.
+    ///
+    /// After [`Error::Unknown`] the body runs again although its writes may be there already, so it has to be
+    /// idempotent.
+    pub async fn run<T, E, F>(&self, mut body: F) -> Result<T, E>
+    where
+        E: From<Error> + Retry,
+        F: AsyncFnMut(&mut Transaction) -> Result<T, E>,
+    {
+        let mut attempt = 1;
+        loop {
+            let mut transaction = self.begin();
+            let outcome = match body(&mut transaction).await {
+                Ok(value) => transaction.commit().await.map(|_| value).map_err(E::from),
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Err(error) if attempt < RUN_ATTEMPTS_MAX && error.store_error().is_some_and(Error::is_retryable) => {
+                    self.pause(attempt).await;
+                    attempt += 1;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    /// Full jitter up to a doubling limit. The jitter comes from a counter, so that a simulated run repeats exactly.
+    async fn pause(&self, attempt: u32) {
+        if attempt == 1 {
+            return;
+        }
+        let limit = Duration::from_micros(500)
+            .saturating_mul(1 << attempt.min(16))
+            .min(RUN_DELAY_MAX);
+        let drawn = scatter(self.retries.fetch_add(1, Ordering::Relaxed));
+        tokio::time::sleep(limit.mul_f64((drawn >> 11) as f64 / (1_u64 << 53) as f64)).await;
+    }
+}
+
+/// The finaliser of splitmix64: neighbouring numbers become unrelated ones.
+const fn scatter(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
