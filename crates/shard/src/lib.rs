@@ -1,1 +1,15 @@
+//! Who owns which shard. A [`Tenure`] is the right to write to one shard; only this crate can make one, so that a write
+//! without one does not compile. Of two tenures of a shard only the later one can write: every transaction reads the fence
+//! ([`Tenure::fence`]), and taking over moves it.
+//!
+//! Beats say who is alive; they are for liveness only. No clock value is stored: a waiter watches an unchanged beat on its
+//! own monotonic clock. If every clock and every beat were wrong, shards would change hands too often, and each of them
+//! would still have one writer at a time.
 
+mod node;
+mod rows;
+mod tenure;
+
+pub use node::{AcquireError, Node, NodeOptions, Ownership};
+pub use rows::{Incarnation, Term};
+pub use tenure::{FenceError, Tenure};

@@ -94,6 +94,17 @@ impl Database {
         }
     }
 
+    /// For a loop of one's own, where [`run`](Self::run) does not fit: whether to try again after `error`, having waited.
+    /// `attempt` counts from 1 and is the caller's; bounds and pauses are those of `run`.
+    pub async fn again(&self, error: &Error, attempt: &mut u32) -> bool {
+        let again = *attempt < RUN_ATTEMPTS_MAX && error.is_retryable();
+        if again {
+            self.pause(*attempt).await;
+            *attempt += 1;
+        }
+        again
+    }
+
     /// Full jitter up to a doubling limit. The jitter comes from a counter, so that a simulated run repeats exactly.
     async fn pause(&self, attempt: u32) {
         if attempt == 1 {

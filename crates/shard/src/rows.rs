@@ -1,0 +1,169 @@
+//! Beat and fence rows. Each value begins with the version of its format.
+//!
+//! | key | value |
+//! |---|---|
+//! | `F` shard (u32) | 01, term (u64), owner: 00, or 01 and 16 octets of incarnation |
+//! | `B` incarnation (16 octets) | 01, count (u64), lease in milliseconds (u32) |
+//!
+//! Integers are big-endian.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use route::ShardId;
+use store::KeyRange;
+
+const VERSION: u8 = 1;
+
+/// Names one life of a node's process: random, new at each start.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub [u8; 16]);
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+impl fmt::Debug for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Incarnation({self})")
+    }
+}
+
+/// How often a shard was taken over; the owner of a higher term is the owner.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Term(pub u64);
+
+/// Who may write to a shard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Fence {
+    pub(crate) term: Term,
+    /// `None`: resigned.
+    pub(crate) owner: Option<Incarnation>,
+}
+
+/// A sign of life. Nothing but a change of it means anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Beat {
+    pub(crate) count: u64,
+    /// How long it may stay unchanged.
+    pub(crate) lease: Duration,
+}
+
+/// Octets under a key of ours that no release of ours wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadRow;
+
+pub(crate) fn fence_key(shard: ShardId) -> Vec<u8> {
+    [&b"F"[..], &shard.0.to_be_bytes()].concat()
+}
+
+pub(crate) fn beat_key(incarnation: Incarnation) -> Vec<u8> {
+    [&b"B"[..], &incarnation.0].concat()
+}
+
+/// All beats.
+pub(crate) fn beat_keys() -> KeyRange {
+    KeyRange::prefix(b"B")
+}
+
+pub(crate) fn beat_of(key: &[u8]) -> Option<Incarnation> {
+    key.strip_prefix(b"B")?.try_into().ok().map(Incarnation)
+}
+
+impl Fence {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut octets = vec![VERSION];
+        octets.extend_from_slice(&self.term.0.to_be_bytes());
+        octets.push(u8::from(self.owner.is_some()));
+        octets.extend(self.owner.iter().flat_map(|owner| owner.0));
+        octets.into()
+    }
+
+    pub(crate) fn decode(octets: &[u8]) -> Result<Self, BadRow> {
+        let (&[VERSION], rest) = octets.split_first_chunk().ok_or(BadRow)? else {
+            return Err(BadRow);
+        };
+        let (term, rest) = rest.split_first_chunk().ok_or(BadRow)?;
+        let owner = match rest.split_first().ok_or(BadRow)? {
+            (0, []) => None,
+            (1, owner) => Some(Incarnation(owner.try_into().map_err(|_| BadRow)?)),
+            _ => return Err(BadRow),
+        };
+        Ok(Self {
+            term: Term(u64::from_be_bytes(*term)),
+            owner,
+        })
+    }
+}
+
+impl Beat {
+    pub(crate) fn encode(&self) -> Bytes {
+        let lease_ms = u32::try_from(self.lease.as_millis()).unwrap_or(u32::MAX);
+        let mut octets = vec![VERSION];
+        octets.extend_from_slice(&self.count.to_be_bytes());
+        octets.extend_from_slice(&lease_ms.to_be_bytes());
+        octets.into()
+    }
+
+    pub(crate) fn decode(octets: &[u8]) -> Result<Self, BadRow> {
+        let (&[VERSION], rest) = octets.split_first_chunk().ok_or(BadRow)? else {
+            return Err(BadRow);
+        };
+        let (count, lease_ms) = rest.split_first_chunk().ok_or(BadRow)?;
+        let lease_ms = u32::from_be_bytes(lease_ms.try_into().map_err(|_| BadRow)?);
+        Ok(Self {
+            count: u64::from_be_bytes(*count),
+            lease: Duration::from_millis(lease_ms.into()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn version_1_of_each_row_stays_as_it_was_released() {
+        let owned = Fence {
+            term: Term(0x0102),
+            owner: Some(Incarnation(*b"0123456789abcdef")),
+        };
+        assert_eq!(owned.encode(), &b"\x01\0\0\0\0\0\0\x01\x02\x010123456789abcdef"[..]);
+        let free = Fence {
+            term: Term(7),
+            owner: None,
+        };
+        assert_eq!(free.encode(), &b"\x01\0\0\0\0\0\0\0\x07\0"[..]);
+        let beat = Beat {
+            count: 3,
+            lease: Duration::from_secs(3),
+        };
+        assert_eq!(beat.encode(), &b"\x01\0\0\0\0\0\0\0\x03\0\0\x0b\xb8"[..]);
+        assert_eq!(fence_key(ShardId(258)), b"F\0\0\x01\x02");
+        assert_eq!(beat_key(Incarnation(*b"0123456789abcdef")), b"B0123456789abcdef");
+        assert_eq!(Fence::decode(&owned.encode()), Ok(owned));
+        assert_eq!(Fence::decode(&free.encode()), Ok(free));
+        assert_eq!(Beat::decode(&beat.encode()), Ok(beat));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn octets_that_decode_are_what_encodes_again(octets in proptest::collection::vec(0..3_u8, 0..30)) {
+            if let Ok(fence) = Fence::decode(&octets) {
+                prop_assert_eq!(&fence.encode()[..], &octets[..]);
+            }
+            if let Ok(beat) = Beat::decode(&octets) {
+                prop_assert_eq!(&beat.encode()[..], &octets[..]);
+            }
+        }
+    }
+}
