@@ -1,1 +1,22 @@
+//! Calls to other providers: whoever answers has proved to be the provider asked, over a link when it offers one and
+//! over HTTPS otherwise. What an answer means is the caller's business; nothing here retries what a peer has refused.
+//!
+//! * [`Peers`]: the providers known here. [`Peers::request`] asks one, [`Peers::fanout`] and [`Peers::notify`] bring it
+//!   entries.
+//! * [`Directory`]: where a provider takes which request (mimi-protocol §5.1); the edge publishes its own with it.
+//! * [`Template`]: the URIs in it, expanded by a caller, taken apart by the edge.
 
+pub mod directory;
+mod https;
+mod known;
+mod links;
+mod peers;
+pub mod template;
+
+pub use directory::{Directory, Endpoint};
+pub use peers::{PeerConfig, PeerError, PeerLimits, Peers, PeersConfig, succeeded};
+pub use proto::link::{Answer, Call};
+pub use template::Template;
+
+/// Where a provider's directory document is found.
+pub const WELL_KNOWN: &str = "/.well-known/mimi-protocol-directory";

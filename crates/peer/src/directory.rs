@@ -1,0 +1,201 @@
+//! The directory document of a provider (mimi-protocol §5.1): where it takes which request. Unknown keys are ignored,
+//! and an endpoint whose template is of no use counts as absent.
+
+use std::collections::BTreeMap;
+
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+
+use crate::template::{Template, TemplateError};
+
+/// The key by which a provider offers a link: `host:port`, UDP.
+const LINK_KEY: &str = "naveLink";
+
+/// A kind of request that a provider may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Endpoint {
+    /// §5.2
+    KeyMaterial,
+    /// §5.3
+    Update,
+    /// §5.4
+    SubmitMessage,
+    /// §5.5
+    Notify,
+    /// §5.6
+    GroupInfo,
+    /// §5.7
+    RequestConsent,
+    /// §5.7
+    UpdateConsent,
+    /// §5.8
+    IdentifierQuery,
+    /// §5.9
+    ReportAbuse,
+    /// §5.10
+    ProxyDownload,
+}
+
+impl Endpoint {
+    /// All there are.
+    pub const ALL: [Self; 10] = [
+        Self::KeyMaterial,
+        Self::Update,
+        Self::SubmitMessage,
+        Self::Notify,
+        Self::GroupInfo,
+        Self::RequestConsent,
+        Self::UpdateConsent,
+        Self::IdentifierQuery,
+        Self::ReportAbuse,
+        Self::ProxyDownload,
+    ];
+
+    /// Its key in the document, and its name on a link.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::KeyMaterial => "keyMaterial",
+            Self::Update => "update",
+            Self::SubmitMessage => "submitMessage",
+            Self::Notify => "notify",
+            Self::GroupInfo => "groupInfo",
+            Self::RequestConsent => "requestConsent",
+            Self::UpdateConsent => "updateConsent",
+            Self::IdentifierQuery => "identifierQuery",
+            Self::ReportAbuse => "reportAbuse",
+            Self::ProxyDownload => "proxyDownload",
+        }
+    }
+
+    /// The endpoint of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|endpoint| endpoint.name() == name)
+    }
+
+    /// What the variable of a published template is called.
+    const fn variable(self) -> &'static str {
+        match self {
+            Self::KeyMaterial => "targetUser",
+            Self::Update | Self::SubmitMessage | Self::Notify | Self::GroupInfo | Self::ReportAbuse => "roomId",
+            Self::RequestConsent => "targetDomain",
+            Self::UpdateConsent => "requesterDomain",
+            Self::IdentifierQuery => "domain",
+            Self::ProxyDownload => "downloadUrl",
+        }
+    }
+}
+
+/// Where a provider takes which request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// The endpoints that it has.
+    pub endpoints: BTreeMap<Endpoint, Template>,
+    /// `host:port` of its link, if it has one.
+    pub link: Option<String>,
+}
+
+impl Directory {
+    /// The document of a provider that serves `endpoints` at `authority` (host, and port unless it is 443), each at
+    /// `/v1/NAME/{variable}`.
+    pub fn publish(
+        authority: &str,
+        endpoints: impl IntoIterator<Item = Endpoint>,
+        link: Option<String>,
+    ) -> Result<Self, TemplateError> {
+        let template = |endpoint: Endpoint| {
+            let (name, variable) = (endpoint.name(), endpoint.variable());
+            let template = format!("https://{authority}/v1/{name}/{{{variable}}}").parse()?;
+            Ok((endpoint, template))
+        };
+        let endpoints = endpoints.into_iter().map(template).collect::<Result<_, _>>()?;
+        Ok(Self { endpoints, link })
+    }
+
+    /// Endpoint and identifier that a request for `path_and_query` is about, if it is one of these.
+    pub fn route(&self, path_and_query: &str) -> Option<(Endpoint, String)> {
+        let found = |(endpoint, template): (&Endpoint, &Template)| Some((*endpoint, template.target(path_and_query)?));
+        self.endpoints.iter().find_map(found)
+    }
+}
+
+impl Serialize for Directory {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (endpoint, template) in &self.endpoints {
+            map.serialize_entry(endpoint.name(), &template.to_string())?;
+        }
+        if let Some(link) = &self.link {
+            map.serialize_entry(LINK_KEY, link)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Directory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let document = BTreeMap::<String, Value>::deserialize(deserializer)?;
+        let template = |endpoint: Endpoint| {
+            let template = document.get(endpoint.name())?.as_str()?.parse().ok()?;
+            Some((endpoint, template))
+        };
+        let link = document.get(LINK_KEY).and_then(Value::as_str);
+        Ok(Self {
+            endpoints: Endpoint::ALL.into_iter().filter_map(template).collect(),
+            link: link.filter(|link| link.len() <= 512).map(str::to_owned),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_published_directory_lists_what_works_and_nothing_else() {
+        let served = [Endpoint::Update, Endpoint::Notify];
+        let directory = Directory::publish("mimi.a.example:8443", served, Some("a.example:4433".into())).unwrap();
+        let document: Value = serde_json::from_str(&serde_json::to_string(&directory).unwrap()).unwrap();
+        let expected = serde_json::json!({
+            "update": "https://mimi.a.example:8443/v1/update/{roomId}",
+            "notify": "https://mimi.a.example:8443/v1/notify/{roomId}",
+            "naveLink": "a.example:4433",
+        });
+        assert_eq!(document, expected);
+        assert_eq!(serde_json::from_value::<Directory>(document).unwrap(), directory);
+    }
+
+    #[test]
+    fn unknown_keys_and_useless_templates_are_passed_over() {
+        let document = r#"{
+            "keyMaterial": "https://mimi.example.com/v1/keyMaterial/{targetUser}",
+            "update": "https://mimi.example.com/v1/update{roomId}",
+            "notify": "gopher://mimi.example.com/{roomId}",
+            "groupInfo": 7,
+            "x-roomEvents": {"deep": ["down"]},
+            "naveLink": null
+        }"#;
+        let directory: Directory = serde_json::from_str(document).unwrap();
+        let endpoints: Vec<_> = directory.endpoints.keys().copied().collect();
+        assert_eq!(endpoints, [Endpoint::KeyMaterial, Endpoint::Update]);
+        assert_eq!(directory.link, None);
+    }
+
+    #[test]
+    fn a_request_is_routed_by_what_was_published() {
+        let directory = Directory::publish("a.example", Endpoint::ALL, None).unwrap();
+        for endpoint in Endpoint::ALL {
+            let uri = directory.endpoints[&endpoint].expand("mimi://a.example/r/x");
+            let path = uri.strip_prefix("https://a.example").unwrap();
+            assert_eq!(
+                directory.route(path),
+                Some((endpoint, "mimi://a.example/r/x".to_owned()))
+            );
+            assert_eq!(Endpoint::named(endpoint.name()), Some(endpoint));
+        }
+        assert_eq!(directory.route("/v1/other/mimi%3A%2F%2Fa.example%2Fr%2Fx"), None);
+        assert_eq!(Endpoint::named("other"), None);
+    }
+}
