@@ -1,0 +1,200 @@
+//! Coming into a room: asking for others' KeyPackages, being welcomed, or joining from outside with the room's GroupInfo.
+
+use std::fmt;
+
+use bytes::Bytes;
+use mimi::codec::{Decode as _, Encode as _};
+use mimi::metadata::RoomMetaData;
+use mimi::update::RatchetTreeOption;
+use mimi::{ComponentId, ParticipantListUpdate, RoomUri, UserUri};
+use openmls::group::GroupContext;
+use openmls::messages::group_info::VerifiableGroupInfo;
+use openmls::prelude::tls_codec::DeserializeBytes as _;
+use openmls::prelude::{
+    AppDataUpdateProposal, Extensions, ExternalSender, MlsGroup, MlsMessageBodyIn, MlsMessageIn, OpenMlsProvider as _,
+    PublicMessageIn, RatchetTreeIn, StagedWelcome, Welcome, WelcomeError,
+};
+use openmls_traits::types::HpkeKeyPair;
+
+use super::handshake::encoded;
+use super::identity::Identity;
+use super::{Joining, Member, MemberError, Received, Room, dictionary, profile, wire};
+
+/// The private half of one GroupInfoRequest.
+pub struct JoinKeys {
+    room: RoomUri,
+    keys: HpkeKeyPair,
+}
+
+impl fmt::Debug for JoinKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinKeys")
+            .field("room", &self.room)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Member {
+    /// KeyMaterialRequest (mimi-protocol §5.2), signed, for one KeyPackage of each client of `target`.
+    pub fn key_material_request(&self, room: &RoomUri, target: &UserUri) -> Result<Bytes, MemberError> {
+        wire::key_material_request(&self.identity, &self.user(), target, room)
+    }
+
+    /// The KeyPackages of a KeyMaterialResponse: of the clients that gave one, when the user consented.
+    pub fn open_key_material(&self, target: &UserUri, response: &[u8]) -> Result<Vec<Bytes>, MemberError> {
+        wire::key_packages(target, response)
+    }
+
+    /// GroupInfoRequest (§5.6), signed, and the key that opens its answer.
+    pub fn group_info_request(&self, room: &RoomUri) -> Result<(Bytes, JoinKeys), MemberError> {
+        let keys = self.identity.hpke_key_pair()?;
+        let request = wire::group_info_request(&self.identity, &keys.public)?;
+        let room = room.clone();
+        Ok((request, JoinKeys { room, keys }))
+    }
+
+    /// UpdateRequest with the external commit that brings this client into the room whose GroupInfoResponse this is.
+    /// When its user is no participant yet, the commit makes it one in `role`. The client is in the room once the hub
+    /// accepted ([`Member::on_answer`]) or the commit's fan-out is received.
+    pub fn join_by_external_commit(
+        &mut self,
+        response: &[u8],
+        keys: &JoinKeys,
+        role: Option<u32>,
+    ) -> Result<Bytes, MemberError> {
+        let grant = wire::group_info_response(&self.identity, &keys.room, &keys.keys, response)?;
+        let group_info = VerifiableGroupInfo::tls_deserialize_exact_bytes(&grant.group_info)
+            .map_err(|_| MemberError::Malformed("the GroupInfo"))?;
+        check_hub(&grant.hub_sender, group_info.group_context().extensions())?;
+        check_room(&keys.room, group_info.group_context().extensions())?;
+        let tree = RatchetTreeIn::tls_deserialize_exact_bytes(&grant.ratchet_tree)
+            .map_err(|_| MemberError::Malformed("the ratchet tree"))?;
+        let pending = grant
+            .pending
+            .iter()
+            .filter_map(|octets| proposal(octets))
+            .collect::<Vec<_>>();
+        let entry = self.entry(group_info.group_context().extensions(), role)?;
+        let identity = &self.identity;
+        let (provider, signer) = (&identity.provider, &identity.signer);
+        let mut builder = MlsGroup::external_commit_builder()
+            .with_proposals(pending)
+            .with_ratchet_tree(tree)
+            .with_config(profile::join_config())
+            .build_group(provider, group_info, identity.credential.clone())
+            .map_err(MemberError::mls)?
+            .leaf_node_parameters(Identity::leaf_parameters());
+        if let Some(entry) = &entry {
+            let update = AppDataUpdateProposal::update(ComponentId::PARTICIPANT_LIST.0, entry.encode());
+            builder = builder.add_app_data_update_proposal(update);
+        }
+        let mut builder = builder.load_psks(provider.storage()).map_err(MemberError::mls)?;
+        let changes = dictionary::changes(
+            builder.app_data_dictionary_updater(),
+            builder.app_data_update_proposals(),
+        )?;
+        builder.with_app_data_dictionary_updates(changes);
+        let (group, bundle) = builder
+            .create_group_info(true)
+            .use_ratchet_tree_extension(false)
+            .build(provider.rand(), provider.crypto(), signer, |_| true)
+            .map_err(MemberError::mls)?
+            .finalize(provider)
+            .map_err(MemberError::mls)?;
+        let (commit, _, group_info) = bundle.into_contents();
+        let commit = commit.to_bytes().map_err(MemberError::mls)?;
+        let group_info = group_info.ok_or(MemberError::Refused("a commit without a GroupInfo"))?;
+        let request = wire::commit(
+            &commit,
+            None,
+            &encoded(&group_info)?,
+            &encoded(&group.export_ratchet_tree())?,
+        )?;
+        self.joining.insert(keys.room.clone(), Joining { group, commit });
+        Ok(request)
+    }
+
+    /// The update that makes this client's user a participant, unless it is one.
+    fn entry(
+        &self,
+        extensions: &Extensions<GroupContext>,
+        role: Option<u32>,
+    ) -> Result<Option<ParticipantListUpdate>, MemberError> {
+        let user = self.user();
+        if dictionary::participants(extensions)?
+            .position(user.as_str().as_bytes())
+            .is_some()
+        {
+            return Ok(None);
+        }
+        let role = role.ok_or_else(|| MemberError::NotAParticipant(user.clone()))?;
+        Ok(Some(ParticipantListUpdate {
+            added: vec![wire::participant(&user, role)],
+            ..ParticipantListUpdate::default()
+        }))
+    }
+
+    pub(super) fn receive_welcome(
+        &mut self,
+        room: &RoomUri,
+        welcome: Welcome,
+        tree: &RatchetTreeOption,
+    ) -> Result<Received, MemberError> {
+        let provider = &self.identity.provider;
+        let join = match StagedWelcome::build_from_welcome(provider, &profile::join_config(), welcome) {
+            Ok(join) => join,
+            Err(WelcomeError::NoMatchingKeyPackage) => return Ok(Received::NotForMe),
+            Err(error) => return Ok(Received::OutOfStep(error.to_string())),
+        };
+        let tree = match tree {
+            RatchetTreeOption::Full(tree) => RatchetTreeIn::tls_deserialize_exact_bytes(&tree.encode()).ok(),
+            _ => None,
+        };
+        let Some(tree) = tree else {
+            return Ok(Received::OutOfStep("a Welcome without its ratchet tree".to_owned()));
+        };
+        let staged = match join.with_ratchet_tree(tree).replace_old_group().build() {
+            Ok(staged) => staged,
+            Err(error) => return Ok(Received::OutOfStep(error.to_string())),
+        };
+        if let Err(error) = check_room(room, staged.group_context().extensions()) {
+            return Ok(Received::OutOfStep(error.to_string()));
+        }
+        let group = staged.into_group(provider).map_err(MemberError::mls)?;
+        let epoch = group.epoch().as_u64();
+        self.joining.remove(room);
+        self.rooms.insert(room.clone(), Room::new(group));
+        Ok(Received::Joined { epoch })
+    }
+}
+
+/// The group that came under a room's name says itself that it is that room's.
+fn check_room(room: &RoomUri, extensions: &Extensions<GroupContext>) -> Result<(), MemberError> {
+    let octets = dictionary::component(extensions, ComponentId::ROOM_METADATA)
+        .ok_or(MemberError::Refused("a room without metadata"))?;
+    let metadata = RoomMetaData::decode_exact(octets).map_err(|_| MemberError::Malformed("the room's metadata"))?;
+    match metadata.room_uri.octets() == room.as_str().as_bytes() {
+        true => Ok(()),
+        false => Err(MemberError::Refused("the group of another room")),
+    }
+}
+
+/// Whoever signed the answer is the hub that the group knows.
+fn check_hub(hub: &mimi::mls::ExternalSender, extensions: &Extensions<GroupContext>) -> Result<(), MemberError> {
+    let hub = ExternalSender::tls_deserialize_exact_bytes(&hub.encode())
+        .map_err(|_| MemberError::Malformed("the hub's ExternalSender"))?;
+    match extensions
+        .external_senders()
+        .is_some_and(|senders| senders.contains(&hub))
+    {
+        true => Ok(()),
+        false => Err(MemberError::Refused("the answer of a hub that the group does not know")),
+    }
+}
+
+fn proposal(octets: &[u8]) -> Option<PublicMessageIn> {
+    match MlsMessageIn::tls_deserialize_exact_bytes(octets).ok()?.extract() {
+        MlsMessageBodyIn::PublicMessage(message) => Some(message),
+        _ => None,
+    }
+}

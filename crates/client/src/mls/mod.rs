@@ -1,0 +1,300 @@
+//! One MLS client (a device of a user) and the rooms it is in. Pure: it turns intentions into the drafts' requests and
+//! fan-out messages into what happened, and does no I/O.
+//!
+//! A handshake has two ends. What [`Member::add_user`] and its like return is sent to the hub; the hub's answer goes to
+//! [`Member::on_answer`]. Whichever comes first, that answer or the commit's own fan-out, makes it take effect, and the
+//! other then changes nothing. When another commit won the epoch, it arrives by fan-out and takes effect instead.
+
+mod dictionary;
+mod handshake;
+mod identity;
+mod join;
+mod profile;
+mod receive;
+mod recent;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use mimi::{ClientUri, ParticipantList, RoomUri, UserUri};
+use openmls::ciphersuite::hash_ref::ProposalRef;
+use openmls::prelude::{LeafNodeIndex, MlsGroup, OpenMlsProvider as _, Proposal, Sender};
+
+pub use handshake::Answered;
+pub use identity::CIPHERSUITE;
+pub use join::JoinKeys;
+pub use profile::{ADMIN, BANNED, MODERATOR, ORDINARY, RoomProfile};
+pub use receive::{Message, Received};
+
+use identity::{Identity, client_of};
+use recent::Recent;
+
+/// Why a [`Member`] does not do what it was asked. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberError {
+    /// This client is not in the room.
+    #[error("this client is not in the room")]
+    NotInRoom,
+    /// A handshake of this client waits for the hub's answer; one at a time.
+    #[error("an earlier handshake is not answered yet")]
+    Unanswered,
+    /// Proposals wait to be committed, and a message must not overtake them (RFC 9420 §12.4).
+    #[error("pending proposals must be committed first")]
+    PendingProposals,
+    /// This client is about to leave: it may not commit and need not speak.
+    #[error("this client is leaving the room")]
+    Leaving,
+    /// There is nothing to commit.
+    #[error("nothing is pending")]
+    NothingPending,
+    /// The user is not in the participant list.
+    #[error("not a participant: {0}")]
+    NotAParticipant(UserUri),
+    /// Octets from outside are not what the draft defines.
+    #[error("malformed: {0}")]
+    Malformed(&'static str),
+    /// What came from outside is well formed and must not be accepted.
+    #[error("refused: {0}")]
+    Refused(&'static str),
+    /// Against the room's rules.
+    #[error("against the room's rules: {0}")]
+    Policy(#[from] policy::Violation),
+    /// OpenMLS refuses.
+    #[error("MLS: {0}")]
+    Mls(String),
+}
+
+impl MemberError {
+    fn mls(error: impl fmt::Display) -> Self {
+        Self::Mls(error.to_string())
+    }
+}
+
+/// What a hub answered to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Submitted {
+    /// Accepted, at this time (milliseconds since the UNIX epoch).
+    Accepted(u64),
+    /// Against the room's rules.
+    NotAllowed,
+    /// Encrypted in an epoch too long ago; the room is in this one.
+    EpochTooOld(u64),
+}
+
+/// A handshake that was handed out and is not answered.
+#[derive(Debug)]
+enum Pending {
+    Commit,
+    Proposals(Vec<ProposalRef>),
+}
+
+/// One room as this client sees it.
+struct Room {
+    group: MlsGroup,
+    /// Epoch in which this client came in: older messages are not for it.
+    entered: u64,
+    pending: Option<Pending>,
+    recent: Recent,
+}
+
+impl Room {
+    fn new(group: MlsGroup) -> Self {
+        Self {
+            entered: group.epoch().as_u64(),
+            group,
+            pending: None,
+            recent: Recent::default(),
+        }
+    }
+
+    fn participants(&self) -> Result<ParticipantList, MemberError> {
+        dictionary::participants(self.group.extensions())
+    }
+
+    /// Leaves that pending proposals remove.
+    fn departing(&self) -> impl Iterator<Item = LeafNodeIndex> + '_ {
+        self.group
+            .pending_proposals()
+            .filter_map(|queued| match (queued.proposal(), queued.sender()) {
+                (Proposal::Remove(remove), _) => Some(remove.removed()),
+                (Proposal::SelfRemove, Sender::Member(leaf)) => Some(*leaf),
+                _ => None,
+            })
+    }
+
+    fn proposal_refs(&self) -> Vec<ProposalRef> {
+        self.group
+            .pending_proposals()
+            .map(|queued| queued.proposal_reference_ref().clone())
+            .collect()
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.departing().any(|leaf| leaf == self.group.own_leaf_index())
+    }
+}
+
+/// A room that this client has asked to join from outside.
+struct Joining {
+    group: MlsGroup,
+    commit: Vec<u8>,
+}
+
+/// What a new room's hub is given (mimi-protocol has no request for it: creation is local to a provider).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Founding {
+    /// GroupInfo (RFC 9420 §12.4.3), without a ratchet tree.
+    pub group_info: Bytes,
+    /// RatchetTreeOption, full.
+    pub ratchet_tree: Bytes,
+}
+
+/// One client of a user.
+pub struct Member {
+    identity: Identity,
+    rooms: BTreeMap<RoomUri, Room>,
+    joining: BTreeMap<RoomUri, Joining>,
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("client", &self.identity.uri)
+            .field("rooms", &self.rooms.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Member {
+    /// A client with a new signature key, in no room. Its credential is basic and holds its URI.
+    pub fn new(client: ClientUri) -> Result<Self, MemberError> {
+        Ok(Self {
+            identity: Identity::new(client)?,
+            rooms: BTreeMap::new(),
+            joining: BTreeMap::new(),
+        })
+    }
+
+    /// This client's URI.
+    pub fn client(&self) -> &ClientUri {
+        &self.identity.uri
+    }
+
+    /// The user whose client this is.
+    pub fn user(&self) -> UserUri {
+        self.identity.uri.user()
+    }
+
+    /// New KeyPackages (RFC 9420 §10), each good for one Welcome to this client.
+    pub fn key_packages(&self, count: usize) -> Result<Vec<Bytes>, MemberError> {
+        (0..count)
+            .map(|_| self.identity.key_package().map(Bytes::from))
+            .collect()
+    }
+
+    /// The rooms this client is in.
+    pub fn rooms(&self) -> impl Iterator<Item = &RoomUri> {
+        self.rooms.keys()
+    }
+
+    /// The room's epoch; `None` when this client is not in it.
+    pub fn epoch(&self, room: &RoomUri) -> Option<u64> {
+        self.rooms.get(room).map(|room| room.group.epoch().as_u64())
+    }
+
+    /// The epoch authenticator (RFC 9420 §8.7): equal at all members of one epoch, and nowhere else.
+    pub fn epoch_authenticator(&self, room: &RoomUri) -> Option<Bytes> {
+        self.rooms
+            .get(room)
+            .map(|room| Bytes::copy_from_slice(room.group.epoch_authenticator().as_slice()))
+    }
+
+    /// The clients in the room, by leaf.
+    pub fn members(&self, room: &RoomUri) -> Result<Vec<ClientUri>, MemberError> {
+        self.room(room)?
+            .group
+            .members()
+            .map(|member| client_of(&member.credential))
+            .collect()
+    }
+
+    /// The room's participant list (mimi-protocol §7.5).
+    pub fn participants(&self, room: &RoomUri) -> Result<ParticipantList, MemberError> {
+        self.room(room)?.participants()
+    }
+
+    /// How many proposals wait to be committed.
+    pub fn pending_proposals(&self, room: &RoomUri) -> usize {
+        self.rooms
+            .get(room)
+            .map_or(0, |room| room.group.pending_proposals().count())
+    }
+
+    /// Whether a handshake of this client waits for the hub's answer.
+    pub fn is_unanswered(&self, room: &RoomUri) -> bool {
+        self.joining.contains_key(room) || self.rooms.get(room).is_some_and(|room| room.pending.is_some())
+    }
+
+    /// Whether pending proposals, when committed, take this client out of the room.
+    pub fn is_leaving(&self, room: &RoomUri) -> bool {
+        self.rooms.get(room).is_some_and(Room::is_leaving)
+    }
+
+    /// Whether it is for this client to commit what is pending, so that not everybody tries: the remaining client with
+    /// the lowest leaf does. Anybody may.
+    pub fn is_first_to_commit(&self, room: &RoomUri) -> bool {
+        self.rooms.get(room).is_some_and(|room| {
+            let departing: Vec<LeafNodeIndex> = room.departing().collect();
+            let first = room
+                .group
+                .members()
+                .map(|member| member.index)
+                .find(|leaf| !departing.contains(leaf));
+            first == Some(room.group.own_leaf_index())
+        })
+    }
+
+    /// SubmitMessageRequest (mimi-protocol §5.4) with an application message of this epoch.
+    ///
+    /// # Errors
+    /// [`MemberError::PendingProposals`]: commit them first.
+    pub fn send(&mut self, room: &RoomUri, data: &[u8]) -> Result<Bytes, MemberError> {
+        let user = self.user();
+        let Self { identity, rooms, .. } = self;
+        let state = rooms.get_mut(room).ok_or(MemberError::NotInRoom)?;
+        if state.is_leaving() {
+            return Err(MemberError::Leaving);
+        }
+        if state.group.pending_proposals().next().is_some() {
+            return Err(MemberError::PendingProposals);
+        }
+        let message = state
+            .group
+            .create_message(&identity.provider, &identity.signer, data)
+            .map_err(MemberError::mls)?
+            .to_bytes()
+            .map_err(MemberError::mls)?;
+        let request = wire::submit(&message, &user)?;
+        state.recent.sent(&message, Bytes::copy_from_slice(data));
+        Ok(request)
+    }
+
+    /// What the hub answered to a message (SubmitMessageResponse, mimi-protocol §5.4).
+    pub fn submitted(response: &[u8]) -> Result<Submitted, MemberError> {
+        wire::submitted(response)
+    }
+
+    fn room(&self, room: &RoomUri) -> Result<&Room, MemberError> {
+        self.rooms.get(room).ok_or(MemberError::NotInRoom)
+    }
+
+    /// Forgets a room and its secrets: this client is not in it any more, or never was.
+    pub fn forget(&mut self, room: &RoomUri) {
+        if let Some(mut state) = self.rooms.remove(room) {
+            // Memory only: nothing can fail, and nothing else could be done about it.
+            let _ = state.group.delete(self.identity.provider.storage());
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What a new room is like: the extensions every member must support, the participant list, the roles and the rules, all
+//! agreed in the GroupContext from the first epoch on.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use mimi::codec::Encode as _;
+use mimi::metadata::{RoomMetaData, Text};
+use mimi::operational::{AppMessagePolicy, OperationalParameters, PendingProposalPolicy};
+use mimi::role::RoleChangeTargets;
+use mimi::{BaseRoomPolicy, ComponentId, ParticipantList, Role, RoleData, RoomUri};
+use openmls::extensions::{AppDataDictionary, AppDataDictionaryExtension};
+use openmls::prelude::tls_codec::DeserializeBytes as _;
+use openmls::prelude::{
+    CredentialType, Extension, ExtensionType, Extensions, ExternalSender, GroupId, MIXED_PLAINTEXT_WIRE_FORMAT_POLICY,
+    MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig, ProposalType, RequiredCapabilitiesExtension,
+    SenderRatchetConfiguration,
+};
+
+use super::identity::Identity;
+use super::{CIPHERSUITE, MemberError, wire};
+
+/// Role of a user who is kept out.
+pub const BANNED: u32 = 1;
+/// Role of a user without further rights.
+pub const ORDINARY: u32 = 2;
+/// Role of a user who looks after the others.
+pub const MODERATOR: u32 = 3;
+/// Role of a user who may do everything.
+pub const ADMIN: u32 = 4;
+
+/// Epochs whose messages are still decrypted after a newer one began.
+const PAST_EPOCHS: usize = 8;
+/// How far messages of one sender may overtake each other.
+const OUT_OF_ORDER: u32 = 256;
+/// How many messages of one sender may be missing.
+const SKIPPED: u32 = 4_096;
+
+/// Choices for a new room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomProfile {
+    /// Its name, for people.
+    pub name: String,
+    /// Whether anybody may come in as an ordinary user (mimi-room-policy: canOpenJoin).
+    pub open: bool,
+    /// How many epochs back the hub still accepts messages.
+    pub epoch_tolerance: u8,
+    /// The founder's role.
+    pub founder: u32,
+}
+
+impl Default for RoomProfile {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            open: false,
+            epoch_tolerance: 8,
+            founder: ADMIN,
+        }
+    }
+}
+
+impl RoomProfile {
+    /// Founds the room's group with `identity` alone in it.
+    pub(super) fn found(
+        &self,
+        identity: &Identity,
+        room: &RoomUri,
+        hub_sender: &[u8],
+    ) -> Result<MlsGroup, MemberError> {
+        let hub = ExternalSender::tls_deserialize_exact_bytes(hub_sender)
+            .map_err(|_| MemberError::Malformed("the hub's ExternalSender"))?;
+        let mut dictionary = AppDataDictionary::new();
+        for (component, data) in self.components(identity, room) {
+            dictionary.insert(component.0, data);
+        }
+        let (extensions, proposals, credentials) = required();
+        let extensions = Extensions::from_vec(vec![
+            Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
+                &extensions,
+                &proposals,
+                &credentials,
+            )),
+            Extension::ExternalSenders(vec![hub]),
+            Extension::AppDataDictionary(AppDataDictionaryExtension::new(dictionary)),
+        ])
+        .map_err(MemberError::mls)?;
+        let config = MlsGroupCreateConfig::builder()
+            .wire_format_policy(MIXED_PLAINTEXT_WIRE_FORMAT_POLICY)
+            .ciphersuite(CIPHERSUITE)
+            .capabilities(Identity::capabilities())
+            .max_past_epochs(PAST_EPOCHS)
+            .sender_ratchet_configuration(SenderRatchetConfiguration::new(OUT_OF_ORDER, SKIPPED))
+            .use_ratchet_tree_extension(false)
+            .with_group_context_extensions(extensions)
+            .build();
+        MlsGroup::new_with_group_id(
+            &identity.provider,
+            &identity.signer,
+            &config,
+            group_id(room),
+            identity.credential.clone(),
+        )
+        .map_err(MemberError::mls)
+    }
+
+    fn components(&self, identity: &Identity, room: &RoomUri) -> BTreeMap<ComponentId, Vec<u8>> {
+        let participants = ParticipantList {
+            participants: vec![wire::participant(&identity.uri.user(), self.founder)],
+        };
+        let metadata = RoomMetaData {
+            room_uri: room.into(),
+            room_name: Text(self.name.clone()),
+            ..RoomMetaData::default()
+        };
+        let operation = OperationalParameters {
+            handshake_formats: vec![mimi::mls::wire_format::PUBLIC_MESSAGE],
+            external_proposal_allowed: true,
+            external_commit_allowed: true,
+            pending_proposal_policy: PendingProposalPolicy::ImmediateCommit,
+            app_message_policy: AppMessagePolicy {
+                epoch_tolerance: self.epoch_tolerance,
+                pad_to_size: 0,
+                max_generations_skipahead: SKIPPED,
+            },
+            ..OperationalParameters::default()
+        };
+        let policy = BaseRoomPolicy {
+            multi_device: true,
+            persistent_room: true,
+            policy_component_ids: vec![ComponentId::OPERATIONAL_POLICY, ComponentId::ROLES_LIST],
+            ..BaseRoomPolicy::default()
+        };
+        BTreeMap::from([
+            (ComponentId::PARTICIPANT_LIST, participants.encode()),
+            (ComponentId::ROOM_METADATA, metadata.encode()),
+            (ComponentId::OPERATIONAL_POLICY, operation.encode()),
+            (ComponentId::ROLES_LIST, self.roles().encode()),
+            (ComponentId::BASE_ROOM_POLICY, policy.encode()),
+        ])
+    }
+
+    /// The cooperatively administered room of mimi-room-policy, appendix A.1, without its policy enforcer; an
+    /// administrator is not required, so that the last one can leave.
+    fn roles(&self) -> RoleData {
+        let nobody = Role {
+            index: 0,
+            name: Bytes::from_static(b"no_role"),
+            capabilities: if self.open { vec![CAN_OPEN_JOIN] } else { Vec::new() },
+            maximum_active_participants: Some(0),
+            authorized_role_changes: if self.open { moves(&[(0, &[2])]) } else { Vec::new() },
+            ..Role::default()
+        };
+        let banned = Role {
+            index: BANNED,
+            name: Bytes::from_static(b"banned"),
+            maximum_active_participants: Some(0),
+            ..Role::default()
+        };
+        let user = Role {
+            index: ORDINARY,
+            name: Bytes::from_static(b"ordinary_user"),
+            capabilities: USER.to_vec(),
+            authorized_role_changes: moves(&[(0, &[2]), (2, &[0])]),
+            ..Role::default()
+        };
+        let moderator = Role {
+            index: MODERATOR,
+            name: Bytes::from_static(b"group_admin"),
+            capabilities: [USER, MODERATION].concat(),
+            authorized_role_changes: moves(&[(0, &[1, 2, 3]), (1, &[0, 2, 3]), (2, &[0, 1, 3]), (3, &[0, 1, 2])]),
+            ..Role::default()
+        };
+        let admin = Role {
+            index: ADMIN,
+            name: Bytes::from_static(b"super_admin"),
+            capabilities: [USER, MODERATION, ADMINISTRATION].concat(),
+            authorized_role_changes: moves(&[
+                (0, &[1, 2, 3, 4]),
+                (1, &[0, 2, 3, 4]),
+                (2, &[0, 1, 3, 4]),
+                (3, &[0, 1, 2, 4]),
+                (4, &[0, 1, 2, 3]),
+            ]),
+            ..Role::default()
+        };
+        RoleData {
+            roles: vec![nobody, banned, user, moderator, admin],
+        }
+    }
+}
+
+/// Extensions, proposals and credentials that every client of a room must support.
+pub(super) fn required() -> (Vec<ExtensionType>, Vec<ProposalType>, Vec<CredentialType>) {
+    (
+        vec![ExtensionType::AppDataDictionary],
+        vec![ProposalType::AppDataUpdate, ProposalType::SelfRemove],
+        vec![CredentialType::Basic],
+    )
+}
+
+/// How this client takes part in a group that it did not found.
+pub(super) fn join_config() -> MlsGroupJoinConfig {
+    MlsGroupJoinConfig::builder()
+        .wire_format_policy(MIXED_PLAINTEXT_WIRE_FORMAT_POLICY)
+        .max_past_epochs(PAST_EPOCHS)
+        .sender_ratchet_configuration(SenderRatchetConfiguration::new(OUT_OF_ORDER, SKIPPED))
+        .use_ratchet_tree_extension(false)
+        .build()
+}
+
+/// As in mimi-protocol's examples: the room's URI with `g` for `r`. Nobody relies on it.
+fn group_id(room: &RoomUri) -> GroupId {
+    GroupId::from_slice(room.as_str().replacen("/r/", "/g/", 1).as_bytes())
+}
+
+fn moves(moves: &[(u32, &[u32])]) -> Vec<RoleChangeTargets> {
+    moves
+        .iter()
+        .map(|(from, targets)| RoleChangeTargets {
+            from: *from,
+            targets: targets.to_vec(),
+        })
+        .collect()
+}
+
+// Capabilities by their numbers (mimi-room-policy §10.2).
+
+const CAN_OPEN_JOIN: u16 = 0x0004;
+
+/// Add and remove participants, add and remove own clients, remove oneself; everything about one's own messages; assets
+/// and links; name, avatar, subject and mood of the room.
+const USER: &[u16] = &[
+    0x0000, 0x0001, 0x0002, 0x0003, 0x0006, 0x0100, 0x0101, 0x0102, 0x0103, 0x0104, 0x0105, 0x0107, 0x0109, 0x010a,
+    0x010c, 0x010d, 0x010e, 0x0200, 0x0201, 0x0202, 0x0203, 0x0204, 0x0205, 0x0206, 0x0207, 0x0208, 0x0209, 0x020a,
+    0x020b, 0x0300, 0x0302, 0x0303, 0x0304,
+];
+
+/// Ban, unban, kick, change roles; others' messages and topics; the room's description.
+const MODERATION: &[u16] = &[0x000a, 0x000b, 0x000c, 0x000f, 0x010b, 0x010f, 0x0301];
+
+/// Destroy the room; change its style, its roles and who is preauthorized.
+const ADMINISTRATION: &[u16] = &[0x0501, 0x0502, 0x0503, 0x0504];
