@@ -1,0 +1,249 @@
+//! A room as its rules see it: components, participants and active clients at one moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use mimi::operational::OperationalParameters;
+use mimi::{
+    AppDataDictionary, BaseRoomPolicy, ClientUri, ComponentId, Encode, ParticipantList, Provider, Role, RoleData,
+    UserUri,
+};
+
+use crate::components::{decode, participants_of};
+use crate::{Capability, Violation};
+
+/// Index of the role of banned users.
+pub const BANNED: u32 = 1;
+
+/// A room at one moment. Equal views judge alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomView {
+    pub(crate) dictionary: AppDataDictionary,
+    pub(crate) participants: ParticipantList,
+    pub(crate) roles: RoleData,
+    pub(crate) base: BaseRoomPolicy,
+    /// Role of each participant.
+    pub(crate) held: BTreeMap<UserUri, u32>,
+    /// Clients with a leaf, by user.
+    pub(crate) clients: BTreeMap<UserUri, BTreeSet<ClientUri>>,
+}
+
+impl RoomView {
+    /// The view of a room with these components and these clients in its group.
+    ///
+    /// # Errors
+    /// A component that a room must have is missing or does not decode, a user is listed twice or has no canonical URI, or
+    /// a client is in the group twice. Whether the rules hold is [`Self::check`]'s.
+    pub fn new(dictionary: AppDataDictionary, clients: impl IntoIterator<Item = ClientUri>) -> Result<Self, Violation> {
+        let participants = participants_of(&dictionary)?;
+        let component = |id, missing| dictionary.component(id).ok_or(Violation::Invalid(missing));
+        let roles: RoleData = decode(component(ComponentId::ROLES_LIST, "no roles list")?, "roles list")?;
+        let base: BaseRoomPolicy = decode(
+            component(ComponentId::BASE_ROOM_POLICY, "no base room policy")?,
+            "base room policy",
+        )?;
+        let held = held(&participants)?;
+        let mut view = Self {
+            dictionary,
+            participants,
+            roles,
+            base,
+            held,
+            clients: BTreeMap::new(),
+        };
+        for client in clients {
+            view.add_client(client)?;
+        }
+        Ok(view)
+    }
+
+    pub(crate) fn add_client(&mut self, client: ClientUri) -> Result<(), Violation> {
+        if !self.clients.entry(client.user()).or_default().insert(client) {
+            return Err(Violation::Invalid("a client that is in the group already"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove_client(&mut self, client: &ClientUri) -> Result<(), Violation> {
+        let user = client.user();
+        let clients = self.clients.get_mut(&user);
+        if !clients.is_some_and(|clients| clients.remove(client)) {
+            return Err(Violation::Invalid("a client that is not in the group"));
+        }
+        if self.clients.get(&user).is_some_and(BTreeSet::is_empty) {
+            self.clients.remove(&user);
+        }
+        Ok(())
+    }
+
+    /// The components.
+    pub fn dictionary(&self) -> &AppDataDictionary {
+        &self.dictionary
+    }
+
+    /// The participants.
+    pub fn participants(&self) -> &ParticipantList {
+        &self.participants
+    }
+
+    /// Index of a participant's role.
+    pub fn role_index(&self, user: &UserUri) -> Option<u32> {
+        self.held.get(user).copied()
+    }
+
+    /// A participant's role.
+    pub fn role(&self, user: &UserUri) -> Option<&Role> {
+        self.roles.role(self.role_index(user)?)
+    }
+
+    /// Whether the role of a participant has a capability.
+    pub fn can(&self, user: &UserUri, capability: Capability) -> bool {
+        self.role(user).is_some_and(|role| has(role, capability))
+    }
+
+    /// Whether a user is in the list with a role other than that of banned users.
+    pub fn participates(&self, user: &UserUri) -> bool {
+        self.role_index(user).is_some_and(|index| !self.is_ban(index))
+    }
+
+    /// Whether a role is that of banned users.
+    pub(crate) fn is_ban(&self, index: u32) -> bool {
+        index == BANNED && self.roles.role(index).is_some_and(|role| &*role.name == b"banned")
+    }
+
+    /// Clients of a user in the group.
+    pub fn clients(&self, user: &UserUri) -> impl Iterator<Item = &ClientUri> {
+        self.clients.get(user).into_iter().flatten()
+    }
+
+    /// Whether a client of the user is in the group.
+    pub fn is_active(&self, user: &UserUri) -> bool {
+        self.clients.contains_key(user)
+    }
+
+    /// Users with a client in the group.
+    pub fn active_users(&self) -> impl Iterator<Item = &UserUri> {
+        self.clients.keys()
+    }
+
+    /// Providers with a client in the group.
+    pub fn providers(&self) -> BTreeSet<&Provider> {
+        self.clients.keys().map(UserUri::provider).collect()
+    }
+
+    /// mls_operational_policy (0x0024), where the room has one.
+    pub fn operational(&self) -> Option<OperationalParameters> {
+        let octets = self.dictionary.component(ComponentId::OPERATIONAL_POLICY)?;
+        decode(octets, "operational policy").ok()
+    }
+
+    /// Puts changed components in and reads those again that the view is made of.
+    pub(crate) fn put(&mut self, changed: BTreeMap<ComponentId, Option<Bytes>>) -> Result<(), Violation> {
+        for (component, value) in changed {
+            match value {
+                Some(value) => self.dictionary.0.insert(component, value),
+                None => self.dictionary.0.remove(&component),
+            };
+            match component {
+                ComponentId::PARTICIPANT_LIST => {
+                    self.participants = participants_of(&self.dictionary)?;
+                    self.held = held(&self.participants)?;
+                }
+                ComponentId::ROLES_LIST => self.roles = decode(&self.dictionary.0[&component], "roles list")?,
+                ComponentId::BASE_ROOM_POLICY => {
+                    self.base = decode(&self.dictionary.0[&component], "base room policy")?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a room may be so after a commit: every rule on its state holds.
+    ///
+    /// # Errors
+    /// The first rule that does not hold.
+    pub fn check(&self) -> Result<(), Violation> {
+        for user in self.clients.keys() {
+            let role = self
+                .role(user)
+                .ok_or(Violation::Invalid("a client whose user is not in the list"))?;
+            if self.is_ban(role.index) || role.maximum_active_participants == Some(0) {
+                return Err(Violation::Invalid("a client of a user whose role has no clients"));
+            }
+        }
+        self.check_numbers()
+    }
+
+    /// The rules on its state that hold between commits, too: of roles and of numbers.
+    pub(crate) fn check_numbers(&self) -> Result<(), Violation> {
+        let mut indices = BTreeSet::new();
+        for role in &self.roles.roles {
+            if !indices.insert(role.index) {
+                return Err(Violation::Invalid("two roles with one index"));
+            }
+            if role.index != 0 && has(role, Capability::OpenJoin) {
+                return Err(Violation::Invalid("canOpenJoin on a role other than 0"));
+            }
+        }
+        let mut numbers: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
+        for (user, role) in &self.held {
+            if !indices.contains(role) || *role == 0 {
+                return Err(Violation::Invalid("a role that is not in the roles list"));
+            }
+            let (all, active) = numbers.entry(*role).or_default();
+            *all += 1;
+            *active += u32::from(self.is_active(user));
+        }
+        for role in self.roles.roles.iter().filter(|role| role.index != 0) {
+            let (all, active) = numbers.get(&role.index).copied().unwrap_or_default();
+            if all < role.minimum_participants || active < role.minimum_active_participants {
+                return Err(Violation::Limit("too few participants with a role"));
+            }
+            if role.maximum_participants.is_some_and(|max| all > max)
+                || role.maximum_active_participants.is_some_and(|max| active > max)
+            {
+                return Err(Violation::Limit("too many participants with a role"));
+            }
+        }
+        let clients: usize = self.clients.values().map(BTreeSet::len).sum();
+        let users = self.held.values().filter(|role| !self.is_ban(**role)).count();
+        let above = |max: Option<u32>, number: usize| max.is_some_and(|max| number > max as usize);
+        if above(self.base.max_clients, clients) || above(self.base.max_users, users) {
+            return Err(Violation::Limit("too many clients or users"));
+        }
+        if !self.base.multi_device && self.clients.values().any(|clients| clients.len() > 1) {
+            return Err(Violation::Limit("one client a user"));
+        }
+        Ok(())
+    }
+
+    /// Everything in it, in one order.
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut octets = self.dictionary.encode();
+        for client in self.clients.values().flatten() {
+            octets.extend_from_slice(client.as_str().as_bytes());
+            octets.push(0);
+        }
+        octets
+    }
+}
+
+/// Whether a role has a capability.
+pub(crate) fn has(role: &Role, capability: Capability) -> bool {
+    role.capabilities.contains(&capability.number())
+}
+
+fn held(participants: &ParticipantList) -> Result<BTreeMap<UserUri, u32>, Violation> {
+    let mut held = BTreeMap::new();
+    for participant in &participants.participants {
+        let user = participant
+            .user
+            .user()
+            .map_err(|_| Violation::Invalid("a participant without a canonical URI"))?;
+        if held.insert(user, participant.role).is_some() {
+            return Err(Violation::Invalid("a user is in the list twice"));
+        }
+    }
+    Ok(held)
+}
