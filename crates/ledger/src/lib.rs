@@ -1,1 +1,27 @@
+//! What is durable: each shard's append-only log, the rows its rooms are opened from, and how far each follower is. This
+//! is the only place that knows keys ([`keys`]) and row formats; it decides nothing about rooms and delivers nothing.
+//!
+//! The main path is [`Rooms::prepare`] → ([`Rooms::stage`] if something is large) → [`Batch::push`] →
+//! [`ShardLog::append`]: one transaction that the shard's fence guards. When it returns, the batch is durable, once.
+//! [`Ledger`] holds the reads.
 
+mod batch;
+mod cursor;
+mod entry;
+pub mod keys;
+mod ledger;
+mod log;
+mod read;
+mod records;
+mod rooms;
+mod rows;
+mod value;
+
+pub use batch::{Batch, Change, Prepared, Unstaged, Write};
+pub use cursor::{BadBlock, Cursor, CursorChange, FollowerId, Full, IndexBlock};
+pub use entry::{LedgerId, LogEntry, Offset, SetId};
+pub use ledger::{Founding, Ledger, OpenError};
+pub use log::{AppendError, ShardLog};
+pub use read::{CorruptRow, Position, ReadError, ReadLimit};
+pub use rooms::Rooms;
+pub use value::BLOB_BYTES_MAX;

@@ -1,0 +1,170 @@
+//! What one transaction makes durable.
+
+use bytes::Bytes;
+use mimi::RoomUri;
+use room::{Entry, RowChange};
+use store::{KeyRange, Transaction};
+
+use crate::cursor::{CursorChange, IndexBlock};
+use crate::{LogEntry, Offset};
+
+/// Octets that interning one follower takes, at most and roughly.
+const FOLLOWER_BYTES: usize = 700;
+
+/// What one decision of a room makes durable: `room::Applied`, without the answer. Either part may be empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The room.
+    pub room: RoomUri,
+    /// Its new entries, in order.
+    pub entries: Vec<Entry>,
+    /// Its rows that change, in order.
+    pub rows: Vec<RowChange>,
+}
+
+/// A change ready to be written, or to be staged first. See [`Rooms::prepare`](crate::Rooms::prepare).
+#[derive(Debug)]
+pub enum Prepared {
+    /// It fits into a batch.
+    Ready(Write),
+    /// Something is larger than a value of the store: [`Rooms::stage`](crate::Rooms::stage) it first.
+    Blobs(Unstaged),
+}
+
+/// A change whose large parts are not durable yet.
+#[derive(Debug)]
+pub struct Unstaged {
+    pub(crate) write: Write,
+    pub(crate) blobs: Vec<Blob>,
+}
+
+impl Unstaged {
+    /// Octets to stage.
+    pub fn bytes(&self) -> usize {
+        self.blobs.iter().map(|blob| blob.octets.len()).sum()
+    }
+}
+
+/// Octets that one value does not hold, and the keys of their chunks.
+#[derive(Debug)]
+pub(crate) struct Blob {
+    pub(crate) keys: KeyRange,
+    pub(crate) octets: Bytes,
+}
+
+/// A change as keys and values. All that it refers to is durable already.
+#[derive(Debug)]
+pub struct Write {
+    pub(crate) room: RoomUri,
+    pub(crate) entries: Vec<NewEntry>,
+    pub(crate) ops: Vec<Op>,
+    bytes: usize,
+}
+
+/// An entry that has no offset yet.
+#[derive(Debug)]
+pub(crate) struct NewEntry {
+    /// Its offset means nothing yet.
+    pub(crate) entry: LogEntry,
+    pub(crate) value: Bytes,
+    /// Its recipient set's encoding, unless that is known to be durable.
+    pub(crate) set: Option<Bytes>,
+}
+
+impl Write {
+    pub(crate) fn new(room: RoomUri, entries: Vec<NewEntry>, ops: Vec<Op>) -> Self {
+        let entry_bytes = |new: &NewEntry| {
+            let followers = new.set.as_ref().map_or(0, |_| new.entry.recipients.0.len());
+            64 + new.value.len() + new.set.as_ref().map_or(0, Bytes::len) + followers * FOLLOWER_BYTES
+        };
+        let bytes = entries.iter().map(entry_bytes).sum::<usize>() + ops.iter().map(Op::bytes).sum::<usize>();
+        Self {
+            room,
+            entries,
+            ops,
+            bytes,
+        }
+    }
+
+    /// The room.
+    pub fn room(&self) -> &RoomUri {
+        &self.room
+    }
+
+    /// How many entries it appends.
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Octets that it takes of a transaction, at most and roughly.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// What one transaction of a shard makes durable, in the order in which it was pushed.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub(crate) writes: Vec<Write>,
+    /// Cursors that changed.
+    pub cursors: Vec<CursorChange>,
+    /// Where entries that leave the memory tail are found from now on.
+    pub index: Vec<IndexBlock>,
+    /// Everything below is indexed; `None` leaves it as it is. Never moves down.
+    pub tail_start: Option<Offset>,
+}
+
+impl Batch {
+    /// Adds a change, behind those already there.
+    pub fn push(&mut self, write: Write) {
+        self.writes.push(write);
+    }
+
+    /// How many entries it appends.
+    pub fn entries(&self) -> usize {
+        self.writes.iter().map(Write::entries).sum()
+    }
+
+    /// Octets that it takes of a transaction, at most and roughly.
+    pub fn bytes(&self) -> usize {
+        let writes: usize = self.writes.iter().map(Write::bytes).sum();
+        let index: usize = self.index.iter().map(|block| 96 + 10 * block.offsets().len()).sum();
+        writes + index + 128 * self.cursors.len()
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.cursors.is_empty() && self.index.is_empty() && self.tail_start.is_none()
+    }
+}
+
+/// One write of a transaction. Made once, so that a retry writes the same octets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Op {
+    Set(Bytes, Bytes),
+    Clear(Bytes),
+    ClearRange(KeyRange),
+}
+
+impl Op {
+    pub(crate) fn set(key: Vec<u8>, value: Bytes) -> Self {
+        Self::Set(key.into(), value)
+    }
+
+    pub(crate) fn write(&self, transaction: &mut Transaction) {
+        match self.clone() {
+            Self::Set(key, value) => transaction.set(key, value),
+            Self::Clear(key) => transaction.clear(key),
+            Self::ClearRange(range) => transaction.clear_range(range),
+        }
+    }
+
+    /// As the store counts.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Set(key, value) => 3 * key.len() + value.len(),
+            Self::Clear(key) => 3 * key.len(),
+            Self::ClearRange(range) => 2 * (range.begin.len() + range.end.len()),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The rows of a provider as follower: what its users' clients are owed. KeyPackages are taken out once; an inbox holds each
+//! entry of a room once however many clients follow it; a hub's position moves with the inbox rows it brought.
+//!
+//! Everything here is a function of a transaction that the caller begins and commits: what must happen together is written
+//! together. Nothing is validated here but that octets are rows of ours.
+//!
+//! | key | value |
+//! |---|---|
+//! | `P` `c` user client | the client exists |
+//! | `P` `k` client reference | a KeyPackage that nobody was given yet |
+//! | `P` `o` reference | whose KeyPackage it is, until its Welcome came |
+//! | `P` `a` digest | the answer to a claim, for whoever asks again |
+//! | `P` `h` room | where the room's inbox stands |
+//! | `P` `i` room position part | one entry of an inbox |
+//! | `P` `d` room digest | where an entry stands, by the digest of its octets |
+//! | `P` `f` client room | the client follows the room; what it acknowledged |
+//! | `P` `x` hub ledger shard | up to where a hub's shard is stored |
+
+mod inbox;
+mod key_packages;
+mod keys;
+
+pub use inbox::{InboxEntry, InboxHead, InboxPosition, Inboxes, Subscription, WelcomeFor};
+pub use key_packages::{Claimed, KeyPackages, StoredKeyPackage};
+
+use store::Error;
+
+use crate::value::BadValue;
+
+/// Why a follower's rows cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowerError {
+    /// The store's own answer.
+    #[error("store")]
+    Store(#[from] Error),
+    /// A row is not what this release wrote: the store is damaged, or newer than the program.
+    #[error("damaged row: {0}")]
+    Damaged(&'static str),
+}
+
+impl From<BadValue> for FollowerError {
+    fn from(bad: BadValue) -> Self {
+        Self::Damaged(bad.0)
+    }
+}
+
+impl store::Retry for FollowerError {
+    fn store_error(&self) -> Option<&Error> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Damaged(_) => None,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Keys of the table `P`. Text and octets of varying length end in a zero octet that cannot be part of them, so no key is
+//! the beginning of another's prefix.
+
+use mimi::{ClientUri, Provider, RoomUri, UserUri};
+use room::Digest;
+use route::ShardId;
+use store::KeyRange;
+
+use super::InboxPosition;
+use crate::LedgerId;
+
+/// A key under construction.
+pub(super) struct Key(Vec<u8>);
+
+impl Key {
+    fn table(table: u8) -> Self {
+        let mut key = Vec::with_capacity(96);
+        key.extend_from_slice(&[b'P', table]);
+        Self(key)
+    }
+
+    fn text(mut self, text: &str) -> Self {
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(0);
+        self
+    }
+
+    fn octets(mut self, octets: &[u8]) -> Self {
+        self.0.extend_from_slice(octets);
+        self
+    }
+
+    pub(super) fn into_octets(self) -> Vec<u8> {
+        self.0
+    }
+
+    pub(super) fn prefix(&self) -> KeyRange {
+        KeyRange::prefix(&self.0)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The last text of a key, which begins at `from`.
+pub(super) fn last_text(key: &[u8], from: usize) -> Option<&str> {
+    let text = key.get(from..)?.strip_suffix(&[0])?;
+    std::str::from_utf8(text).ok()
+}
+
+pub(super) fn clients(user: &UserUri) -> Key {
+    Key::table(b'c').text(user.as_str())
+}
+
+pub(super) fn client(client: &ClientUri) -> Vec<u8> {
+    clients(&client.user()).text(client.as_str()).into_octets()
+}
+
+pub(super) fn key_packages(client: &ClientUri) -> Key {
+    Key::table(b'k').text(client.as_str())
+}
+
+pub(super) fn key_package(client: &ClientUri, reference: &[u8]) -> Vec<u8> {
+    key_packages(client).octets(reference).into_octets()
+}
+
+pub(super) fn owner(reference: &[u8]) -> Vec<u8> {
+    Key::table(b'o').octets(reference).into_octets()
+}
+
+pub(super) fn claim(digest: &Digest) -> Vec<u8> {
+    Key::table(b'a').octets(&digest.0).into_octets()
+}
+
+pub(super) fn head(room: &RoomUri) -> Vec<u8> {
+    Key::table(b'h').text(room.as_str()).into_octets()
+}
+
+pub(super) fn inbox(room: &RoomUri) -> Key {
+    Key::table(b'i').text(room.as_str())
+}
+
+pub(super) fn entry(room: &RoomUri, position: InboxPosition) -> Key {
+    inbox(room).octets(&position.0.to_be_bytes())
+}
+
+pub(super) fn entry_part(room: &RoomUri, position: InboxPosition, part: u32) -> Vec<u8> {
+    entry(room, position).octets(&part.to_be_bytes()).into_octets()
+}
+
+pub(super) fn known(room: &RoomUri, digest: &Digest) -> Vec<u8> {
+    Key::table(b'd').text(room.as_str()).octets(&digest.0).into_octets()
+}
+
+pub(super) fn subscriptions(client: &ClientUri) -> Key {
+    Key::table(b'f').text(client.as_str())
+}
+
+pub(super) fn subscription(client: &ClientUri, room: &RoomUri) -> Vec<u8> {
+    subscriptions(client).text(room.as_str()).into_octets()
+}
+
+pub(super) fn position(hub: &Provider, ledger: &LedgerId, shard: ShardId) -> Vec<u8> {
+    Key::table(b'x').text(hub.as_str()).octets(&ledger.0).octets(&shard.0.to_be_bytes()).into_octets()
+}
