@@ -1,1 +1,25 @@
+//! The edge answers other providers and our own clients, and keeps nothing: a request is authenticated, bounded and
+//! checked for shape here, decided by the hub or the follower behind, and answered with what they said. Any edge can
+//! answer any request, and none can reach the store.
+//!
+//! * Federation: the five endpoints of mimi-protocol §5 over HTTPS with mutual TLS and over the QUIC link, both
+//!   through one function from (provider, request) to answer.
+//! * Provider API: what our own users' clients call, gRPC over TLS with a bearer token.
 
+mod accept;
+mod api;
+mod federation;
+mod hubs;
+mod limits;
+mod metrics;
+mod rates;
+mod relay;
+mod reply;
+mod run;
+mod tokens;
+
+pub use hubs::{Dialer, Hubs};
+pub use limits::{Limits, Rate, RateLimits};
+pub use relay::{Relay, Unreachable};
+pub use run::{EdgeParts, Listeners, run};
+pub use tokens::Tokens;

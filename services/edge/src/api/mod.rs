@@ -1,0 +1,281 @@
+//! The provider API: what clients of our own users call. The token says which user it is; that user's clients are the
+//! only ones it may act for. Rooms of other providers are reached through their hubs.
+
+mod events;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mimi::group_info::GroupInfoRequest;
+use mimi::mls::KeyPackage;
+use mimi::submit::SubmitMessageRequest;
+use mimi::{ClientUri, Decode, RoomUri, UserUri};
+use prost::Message;
+use proto::follower::{Done, EventsRequest, FollowRequest, UploadRequest, UploadResponse};
+use proto::hub::CreateRoom;
+use proto::provider::provider_server::{Provider as ProviderService, ProviderServer};
+use proto::provider::{
+    Answer, CreateRoomRequest, FollowCall, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
+};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::federation::{Asked, Endpoint, Federation, decode};
+use crate::limits::GRPC_BYTES_MAX;
+use crate::reply::Reply;
+use crate::tokens::Tokens;
+
+pub(crate) fn routes(
+    federation: Arc<Federation>,
+    tokens: Tokens,
+    hub_sender: Bytes,
+    cancel: CancellationToken,
+) -> tonic::service::Routes {
+    let event_streams = federation.limits.event_streams_max.min(Semaphore::MAX_PERMITS);
+    let api = Api {
+        federation,
+        tokens,
+        hub_sender,
+        event_streams: Arc::new(Semaphore::new(event_streams)),
+        cancel,
+    };
+    let server = ProviderServer::new(api)
+        .max_decoding_message_size(GRPC_BYTES_MAX)
+        .max_encoding_message_size(GRPC_BYTES_MAX);
+    tonic::service::Routes::new(server).prepare()
+}
+
+struct Api {
+    federation: Arc<Federation>,
+    tokens: Tokens,
+    hub_sender: Bytes,
+    /// Event streams that may still be opened.
+    event_streams: Arc<Semaphore>,
+    cancel: CancellationToken,
+}
+
+/// One of a user's own clients, which acts.
+struct Actor {
+    user: UserUri,
+    client: ClientUri,
+}
+
+impl Api {
+    fn user(&self, metadata: &MetadataMap) -> Result<UserUri, Status> {
+        let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
+        let token = header.and_then(|header| header.strip_prefix("Bearer "));
+        let user = token.and_then(|token| self.tokens.user(token));
+        user.cloned()
+            .ok_or_else(|| Status::unauthenticated("no or unknown bearer token"))
+    }
+
+    fn actor(&self, metadata: &MetadataMap, client: &str) -> Result<Actor, Status> {
+        self.actor_of(self.user(metadata)?, client)
+    }
+
+    fn actor_of(&self, user: UserUri, client: &str) -> Result<Actor, Status> {
+        let client: ClientUri = client
+            .parse()
+            .map_err(|error| Status::invalid_argument(format!("client is not a canonical client URI: {error}")))?;
+        if client.user() != user {
+            return Err(Status::permission_denied("not a client of the token's user"));
+        }
+        Ok(Actor { user, client })
+    }
+
+    /// Authenticates, takes a token of the user's bucket, and brings the call to the room's hub.
+    async fn room_call(
+        &self,
+        endpoint: Endpoint,
+        request: Request<RoomCall>,
+        check: impl FnOnce(&Actor, &Bytes) -> Result<(), Reply>,
+    ) -> Result<Response<Answer>, Status> {
+        let actor = self.actor(request.metadata(), &request.get_ref().client)?;
+        let call = request.into_inner();
+        let room = room(&call.room)?;
+        let reply = self.to_hub(endpoint, &actor, &room, call.body, check).await;
+        Ok(Response::new(reply.unwrap_or_else(|refused| refused).into()))
+    }
+
+    async fn to_hub(
+        &self,
+        endpoint: Endpoint,
+        actor: &Actor,
+        room: &RoomUri,
+        body: Bytes,
+        check: impl FnOnce(&Actor, &Bytes) -> Result<(), Reply>,
+    ) -> Result<Reply, Reply> {
+        let federation = &self.federation;
+        federation.rates.admit_user(&actor.user)?;
+        check(actor, &body)?;
+        Ok(if *room.provider() == federation.us {
+            federation.answer(&federation.us, endpoint, room.as_str(), body).await
+        } else {
+            federation.relay(room.provider(), endpoint, room.as_str(), body).await
+        })
+    }
+
+    async fn ask_key_material(&self, actor: &Actor, call: RoomCall) -> Result<Reply, Reply> {
+        self.federation.rates.admit_user(&actor.user)?;
+        let asked = Asked::decode(&call.body)?;
+        let room = asked.room.as_ref().map_or("", RoomUri::as_str);
+        if call.room != room {
+            return Err(Reply::malformed("another room in the body than in the call"));
+        }
+        if asked.requester != actor.user {
+            return Err(Reply::refused(403, "requestingUser is not the token's user"));
+        }
+        Ok(self.federation.key_material_of_local(&asked, call.body).await)
+    }
+}
+
+fn room(text: &str) -> Result<RoomUri, Status> {
+    text.parse()
+        .map_err(|error| Status::invalid_argument(format!("room is not a canonical room URI: {error}")))
+}
+
+/// What did not become an answer of the draft, as a gRPC status.
+fn status(reply: Reply) -> Status {
+    let reason = reply.reason.into_owned();
+    match reply.status {
+        400 => Status::invalid_argument(reason),
+        403 => Status::permission_denied(reason),
+        404 => Status::not_found(reason),
+        429 => Status::resource_exhausted(reason),
+        503 => Status::unavailable(reason),
+        _ => Status::internal(reason),
+    }
+}
+
+/// The sender must be the token's user: the hub sees only which provider it was.
+fn sends_as_itself(actor: &Actor, body: &Bytes) -> Result<(), Reply> {
+    let request = decode::<SubmitMessageRequest>(body)?;
+    match request.sending_uri.octets() == actor.user.as_str().as_bytes() {
+        true => Ok(()),
+        false => Err(Reply::refused(403, "sendingUri is not the token's user")),
+    }
+}
+
+fn asks_for_itself(actor: &Actor, body: &Bytes) -> Result<(), Reply> {
+    let request = decode::<GroupInfoRequest>(body)?;
+    match request.requesting_credential.client() {
+        Ok(client) if client != actor.client => Err(Reply::refused(403, "requestingCredential is not the client's")),
+        _ => Ok(()),
+    }
+}
+
+#[tonic::async_trait]
+impl ProviderService for Api {
+    async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
+        let user = self.user(request.metadata())?;
+        Ok(Response::new(WhoAmIResponse {
+            provider: self.federation.us.as_str().to_owned(),
+            user: user.as_str().to_owned(),
+            hub_sender: self.hub_sender.clone(),
+        }))
+    }
+
+    async fn upload_key_packages(
+        &self,
+        request: Request<UploadKeyPackagesRequest>,
+    ) -> Result<Response<UploadResponse>, Status> {
+        let actor = self.actor(request.metadata(), &request.get_ref().client)?;
+        self.federation.rates.admit_user(&actor.user).map_err(status)?;
+        let key_packages = request.into_inner().key_packages;
+        if key_packages.len() > self.federation.limits.upload_key_packages_max {
+            return Err(Status::invalid_argument("too many KeyPackages in one upload"));
+        }
+        for octets in &key_packages {
+            let key_package = KeyPackage::decode_exact(octets)
+                .map_err(|error| Status::invalid_argument(format!("malformed KeyPackage: {error}")))?;
+            if key_package.credential().client().as_ref() != Ok(&actor.client) {
+                return Err(Status::permission_denied("a KeyPackage's credential is not the client's"));
+            }
+        }
+        let upload = UploadRequest {
+            user: actor.user.as_str().to_owned(),
+            client: actor.client.as_str().to_owned(),
+            key_packages,
+        };
+        let mut follower = self.federation.follower.clone();
+        let stored = self.federation.in_time(follower.upload_key_packages(upload)).await;
+        stored.map(Response::new).map_err(status)
+    }
+
+    async fn create_room(&self, request: Request<CreateRoomRequest>) -> Result<Response<Answer>, Status> {
+        let actor = self.actor(request.metadata(), &request.get_ref().client)?;
+        let request = request.into_inner();
+        let room = room(&request.room)?;
+        if *room.provider() != self.federation.us {
+            return Err(Status::invalid_argument("a room is created at the provider of its URI"));
+        }
+        if let Err(early) = self.federation.rates.admit_user(&actor.user) {
+            return Ok(Response::new(early.into()));
+        }
+        let founding = CreateRoom {
+            group_info: request.group_info,
+            ratchet_tree: request.ratchet_tree,
+        };
+        let reply = self.federation.create(&room, founding.encode_to_vec().into()).await;
+        Ok(Response::new(reply.into()))
+    }
+
+    async fn key_material(&self, request: Request<RoomCall>) -> Result<Response<Answer>, Status> {
+        let actor = self.actor(request.metadata(), &request.get_ref().client)?;
+        let reply = self.ask_key_material(&actor, request.into_inner()).await;
+        Ok(Response::new(reply.unwrap_or_else(|refused| refused).into()))
+    }
+
+    async fn update(&self, request: Request<RoomCall>) -> Result<Response<Answer>, Status> {
+        // Whose handshake it is, its signature says.
+        self.room_call(Endpoint::Update, request, |_, _| Ok(())).await
+    }
+
+    async fn submit(&self, request: Request<RoomCall>) -> Result<Response<Answer>, Status> {
+        self.room_call(Endpoint::SubmitMessage, request, sends_as_itself).await
+    }
+
+    async fn group_info(&self, request: Request<RoomCall>) -> Result<Response<Answer>, Status> {
+        self.room_call(Endpoint::GroupInfo, request, asks_for_itself).await
+    }
+
+    async fn follow(&self, request: Request<FollowCall>) -> Result<Response<Done>, Status> {
+        let follow = self.follow_request(request)?;
+        let mut follower = self.federation.follower.clone();
+        let done = self.federation.in_time(follower.follow(follow)).await;
+        done.map(Response::new).map_err(status)
+    }
+
+    async fn unfollow(&self, request: Request<FollowCall>) -> Result<Response<Done>, Status> {
+        let follow = self.follow_request(request)?;
+        let mut follower = self.federation.follower.clone();
+        let done = self.federation.in_time(follower.unfollow(follow)).await;
+        done.map(Response::new).map_err(status)
+    }
+
+    type EventsStream = events::EventStream;
+
+    async fn events(
+        &self,
+        request: Request<Streaming<EventsRequest>>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        let user = self.user(request.metadata())?;
+        let events = self.open_events(user, request.into_inner()).await?;
+        Ok(Response::new(events))
+    }
+}
+
+impl Api {
+    fn follow_request(&self, request: Request<FollowCall>) -> Result<FollowRequest, Status> {
+        let actor = self.actor(request.metadata(), &request.get_ref().client)?;
+        self.federation.rates.admit_user(&actor.user).map_err(status)?;
+        let room = room(&request.get_ref().room)?;
+        Ok(FollowRequest {
+            client: actor.client.as_str().to_owned(),
+            room: room.as_str().to_owned(),
+        })
+    }
+}
+
