@@ -1,1 +1,20 @@
+//! Couriers: each brings one follower provider its entries of one shard, in order, at least once, byte-identical. Nothing
+//! here writes: what was acknowledged and what must be indexed is reported to the shard's committer, which makes it
+//! durable.
+//!
+//! The main path: the committer makes entries durable and calls [`Couriers::release`]; each follower that is due something
+//! gets a courier task, which calls [`Transport::deliver`] window by window and ends when nothing is left; the committer
+//! takes [`Couriers::report`] into one of its next batches and confirms it with [`Couriers::reported`].
 
+mod backoff;
+mod courier;
+mod couriers;
+mod follower;
+mod metrics;
+mod options;
+mod tail;
+mod transport;
+
+pub use couriers::{Couriers, Opening, Report};
+pub use options::Options;
+pub use transport::{Acknowledged, Due, Failure, Refused, Transport};

@@ -1,0 +1,189 @@
+//! One courier: brings one follower what it is due, window by window, until nothing is left. While the follower is ahead
+//! of the memory tail's start the entries come from memory, else from the log by way of the follower's index rows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::{Offset, ReadError, ReadLimit};
+use mimi::Provider;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use crate::couriers::{Shared, Task, Window};
+use crate::metrics::Outcome;
+use crate::{Due, Failure};
+
+/// Index blocks read at a time.
+const INDEX_BLOCKS: usize = 1;
+
+/// Lives until everything is acknowledged or the couriers are stopped.
+pub(crate) async fn run(shared: Arc<Shared>, provider: Provider, wake: Arc<Notify>) {
+    let courier = Courier {
+        shared: &shared,
+        provider: &provider,
+        wake: &wake,
+        failures: 0,
+    };
+    tokio::select! {
+        biased;
+        () = shared.stop.cancelled() => {}
+        () = courier.run() => {}
+    }
+}
+
+struct Courier<'a> {
+    shared: &'a Shared,
+    provider: &'a Provider,
+    wake: &'a Notify,
+    /// In a row.
+    failures: u32,
+}
+
+impl Courier<'_> {
+    async fn run(mut self) {
+        loop {
+            let failure = match self.shared.next_task(self.provider) {
+                Task::End => return,
+                Task::Resume => self.resume().await.err(),
+                Task::Deliver(items) => self.deliver(items).await.err(),
+                Task::ReadIndex { from, until, evictions } => self.catch_up(from, until, evictions).await.err(),
+            };
+            if let Some(failure) = failure {
+                self.failures = self.failures.saturating_add(1);
+                self.rest(&failure).await;
+            }
+        }
+    }
+
+    async fn resume(&self) -> Result<(), Failure> {
+        let position = self.shared.transport.0.position(self.provider, self.shared.shard);
+        let position = timeout(self.shared.options.attempt_max, position)
+            .await
+            .unwrap_or_else(|_| Err(Failure::new("no answer about the position in time")))?;
+        self.shared.resume(self.provider, position);
+        Ok(())
+    }
+
+    /// Delivers the next window of what the index names.
+    async fn catch_up(&mut self, from: u64, until: u64, evictions: u64) -> Result<(), Failure> {
+        let items = self
+            .read(from, until)
+            .await
+            .map_err(|error| Failure::new(error.to_string()))?;
+        if items.is_empty() {
+            self.shared.exhausted(self.provider, evictions, until);
+            return Ok(());
+        }
+        self.deliver(items).await
+    }
+
+    /// What the index names next, as far as one window holds it.
+    async fn read(&self, mut from: u64, until: u64) -> Result<Vec<Due>, ReadError> {
+        let (ledger, shard) = (&self.shared.ledger, self.shared.shard);
+        let mut window = Window::new(&self.shared.options);
+        while from < until && window.items.is_empty() {
+            let mut named = ledger
+                .read_index(shard, self.provider, Offset(from), INDEX_BLOCKS)
+                .await?;
+            let Some(last) = named.last() else { break };
+            from = last.0 + 1;
+            named.retain(|offset| offset.0 < until && !self.shared.is_acknowledged(self.provider, offset.0));
+            self.fill(&mut window, &named).await?;
+        }
+        Ok(window.items)
+    }
+
+    /// Reads the entries at `offsets`, neighbours together, until the window is full.
+    async fn fill(&self, window: &mut Window<'_>, mut offsets: &[Offset]) -> Result<(), ReadError> {
+        let options = &self.shared.options;
+        while let Some(first) = offsets.first() {
+            let neighbours = (0u64..)
+                .zip(offsets)
+                .take_while(|(n, offset)| first.plus(*n) == **offset)
+                .count();
+            let limit = ReadLimit {
+                entries: neighbours.min(options.window_entries_max),
+                bytes: options.window_bytes_max,
+            };
+            let entries = self.shared.ledger.read_log(self.shared.shard, *first, limit).await?;
+            let read = entries.len().min(neighbours);
+            if read == 0 {
+                // Trimmed: what is not there is not due.
+                return Ok(());
+            }
+            for entry in entries.into_iter().take(read) {
+                if !window.push(Arc::new(entry), self.provider) {
+                    return Ok(());
+                }
+            }
+            offsets = &offsets[read..];
+        }
+        Ok(())
+    }
+
+    async fn deliver(&mut self, items: Vec<Due>) -> Result<(), Failure> {
+        let shared = self.shared;
+        let offsets: Vec<u64> = items.iter().map(|due| due.entry.offset.0).collect();
+        let begun = Instant::now();
+        shared.metrics.started();
+        let delivery = shared.transport.0.deliver(self.provider, shared.shard, &items);
+        let delivered = timeout(shared.options.attempt_max, delivery)
+            .await
+            .unwrap_or_else(|_| Err(Failure::new("no acknowledgement in time")));
+        let acknowledged = match delivered {
+            Ok(acknowledged) => acknowledged,
+            Err(failure) => {
+                shared.metrics.ended(Outcome::Failed, begun.elapsed());
+                return Err(failure);
+            }
+        };
+        for refused in acknowledged
+            .refused
+            .iter()
+            .filter(|refused| offsets.contains(&refused.offset.0))
+        {
+            tracing::warn!(
+                shard = shared.shard.0,
+                offset = refused.offset.0,
+                status = refused.status,
+                reason = refused.reason,
+                "a follower refuses an entry for good"
+            );
+            shared.metrics.refused(1);
+        }
+        let count = shared.acknowledge(self.provider, &offsets, |offset| {
+            offset < acknowledged.next.0
+                || acknowledged.above.contains(&Offset(offset))
+                || acknowledged.refused.iter().any(|refused| refused.offset.0 == offset)
+        });
+        if count > 0 {
+            self.failures = 0;
+        }
+        if count == offsets.len() && acknowledged.retry_after.is_none() {
+            shared.metrics.ended(Outcome::Acknowledged, begun.elapsed());
+            return Ok(());
+        }
+        shared.metrics.ended(Outcome::Partial, begun.elapsed());
+        Err(Failure {
+            retry_after: acknowledged.retry_after,
+            why: format!("{count} of {} entries were acknowledged", offsets.len()),
+        })
+    }
+
+    /// Waits before the next attempt, or until the follower is known to be back.
+    async fn rest(&self, failure: &Failure) {
+        let wait = self.shared.failed(self.provider, self.failures, failure.retry_after);
+        tracing::debug!(
+            shard = self.shared.shard.0,
+            failures = self.failures,
+            why = failure.why,
+            ?wait,
+            "no delivery"
+        );
+        tokio::select! {
+            biased;
+            () = self.wake.notified() => {}
+            () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {}
+        }
+    }
+}

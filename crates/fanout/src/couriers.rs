@@ -1,0 +1,513 @@
+//! The couriers of one shard: what is due to whom, and the tasks that bring it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ledger::{Cursor, CursorChange, IndexBlock, Ledger, LogEntry, Offset, ReadError, ReadLimit};
+use mimi::Provider;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use route::ShardId;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::courier;
+use crate::follower::Follower;
+use crate::metrics::Metrics;
+use crate::tail::Tail;
+use crate::{Due, Options, Transport, backoff};
+
+/// What is read of the log at a time while the tail is loaded.
+const LOAD: ReadLimit = ReadLimit {
+    entries: 512,
+    bytes: 1 << 20,
+};
+
+/// Offsets that one report indexes at most, over all followers: they share a transaction with everything else.
+const INDEXED_MAX: usize = 65_536;
+
+/// What [`Couriers::open`] needs to know.
+#[derive(Clone)]
+pub struct Opening {
+    /// Where entries and index rows are read.
+    pub ledger: Ledger,
+    /// Whose couriers.
+    pub shard: ShardId,
+    /// Offset of the next entry.
+    pub head: Offset,
+    /// Everything below is acknowledged by, or indexed for, every follower.
+    pub tail_start: Offset,
+    /// Every follower known, with its durable cursor.
+    pub cursors: Vec<(Provider, Cursor)>,
+    /// How entries leave.
+    pub transport: Arc<dyn Transport>,
+    /// Where the courier tasks run.
+    pub runtime: Handle,
+    /// Seeds the jitter.
+    pub seed: u64,
+    /// Limits and times.
+    pub options: Options,
+}
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opening")
+            .field("shard", &self.shard)
+            .field("head", &self.head)
+            .field("tail_start", &self.tail_start)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the committer writes in its next batch. Once that is durable it calls [`Couriers::reported`]; if it never is, the
+/// couriers are dropped with the shard.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Cursors that moved.
+    pub cursors: Vec<CursorChange>,
+    /// Index rows for the followers that still lack entries below the new `tail_start`.
+    pub index: Vec<IndexBlock>,
+    /// Where the durable tail starts from then on.
+    pub tail_start: Option<Offset>,
+}
+
+/// The couriers of one shard. Dropping it ends them.
+#[derive(Debug)]
+pub struct Couriers {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) ledger: Ledger,
+    pub(crate) shard: ShardId,
+    pub(crate) transport: TransportHandle,
+    pub(crate) options: Options,
+    pub(crate) metrics: Metrics,
+    pub(crate) stop: CancellationToken,
+    runtime: Handle,
+    changed: Notify,
+    state: Mutex<State>,
+}
+
+pub(crate) struct TransportHandle(pub(crate) Arc<dyn Transport>);
+
+impl std::fmt::Debug for TransportHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Transport")
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    tail: Tail,
+    tail_start_durable: u64,
+    followers: BTreeMap<Provider, Lane>,
+    dirty: bool,
+    reported: Instant,
+    random: StdRng,
+}
+
+/// A follower and its courier.
+#[derive(Debug, Default)]
+struct Lane {
+    follower: Follower,
+    /// Whether its courier task lives.
+    running: bool,
+    /// Whether the follower's own position was asked since the shard opened and since the last failure.
+    resumed: bool,
+    wake: Arc<Notify>,
+}
+
+/// What a courier does next.
+pub(crate) enum Task {
+    /// Nothing: everything is acknowledged, and the courier is no longer running.
+    End,
+    /// Ask the follower where it is.
+    Resume,
+    /// Bring these.
+    Deliver(Vec<Due>),
+    /// Read index rows from `from` to `until`.
+    ReadIndex { from: u64, until: u64, evictions: u64 },
+}
+
+impl Couriers {
+    /// Loads the memory tail and starts a courier for every follower that is behind.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn open(opening: Opening) -> Result<Self, ReadError> {
+        let Opening {
+            ledger,
+            shard,
+            head,
+            tail_start,
+            cursors,
+            transport,
+            runtime,
+            seed,
+            options,
+        } = opening;
+        let lane = |(provider, cursor): (Provider, Cursor)| {
+            let above = cursor.above().map(|offset| offset.0);
+            let follower = Follower::resumed_from(cursor.next.0, above, tail_start.0);
+            (
+                provider,
+                Lane {
+                    follower,
+                    ..Lane::default()
+                },
+            )
+        };
+        let mut state = State {
+            tail: Tail::new(tail_start),
+            tail_start_durable: tail_start.0,
+            followers: cursors.into_iter().map(lane).collect(),
+            dirty: false,
+            reported: Instant::now(),
+            random: StdRng::seed_from_u64(seed),
+        };
+        while state.tail.head() < head.0 {
+            let from = Offset(state.tail.head());
+            let entries = ledger.read_log(shard, from, LOAD).await?;
+            assert!(!entries.is_empty(), "the log ends below its head");
+            for entry in entries.into_iter().filter(|entry| entry.offset < head) {
+                state.push(Arc::new(entry));
+            }
+        }
+        let shared = Arc::new(Shared {
+            ledger,
+            shard,
+            transport: TransportHandle(transport),
+            options,
+            metrics: Metrics::new(shard),
+            stop: CancellationToken::new(),
+            runtime,
+            changed: Notify::new(),
+            state: Mutex::new(state),
+        });
+        let behind = shared.lock().behind();
+        shared.start(behind);
+        Ok(Self { shared })
+    }
+
+    /// Hands over entries that are durable, in the order of the log.
+    pub fn release(&self, entries: impl IntoIterator<Item = Arc<LogEntry>>) {
+        let behind = {
+            let mut state = self.shared.lock();
+            for entry in entries {
+                state.push(entry);
+            }
+            state.behind()
+        };
+        self.shared.start(behind);
+    }
+
+    /// The follower can be reached again: whoever waits to try again tries now.
+    pub fn wake(&self, follower: &Provider) {
+        if let Some(lane) = self.shared.lock().followers.get(follower) {
+            lane.wake.notify_one();
+        }
+    }
+
+    /// Takes what is to be made durable, if it is time for it: the tail is beyond its bounds, or cursors moved and the last
+    /// report was long enough ago. `now` takes whatever there is.
+    pub fn report(&self, now: bool) -> Option<Report> {
+        let options = &self.shared.options;
+        let mut state = self.shared.lock();
+        let excess = state.tail.excess(options.tail_entries_max, options.tail_bytes_max);
+        let due = state.dirty && (now || state.reported.elapsed() >= options.report_every);
+        if excess.is_none() && !due {
+            return None;
+        }
+        self.shared.metrics.lag(state.lag());
+        let report = state.take_report(excess);
+        let indexed: usize = report.index.iter().map(|block| block.offsets().len()).sum();
+        self.shared.metrics.indexed(indexed as u64);
+        Some(report)
+    }
+
+    /// The report is durable.
+    pub fn reported(&self, report: &Report) {
+        if let Some(Offset(until)) = report.tail_start {
+            let mut state = self.shared.lock();
+            state.tail_start_durable = until;
+            state.tail.drop_below(until);
+            for lane in state.followers.values_mut() {
+                lane.follower.evict(until);
+            }
+        }
+    }
+
+    /// Returns when [`Couriers::report`] has something. Dropping the future loses nothing.
+    pub async fn due(&self) {
+        loop {
+            let (dirty, at, excess) = {
+                let options = &self.shared.options;
+                let state = self.shared.lock();
+                let excess = state.tail.excess(options.tail_entries_max, options.tail_bytes_max);
+                (state.dirty, state.reported + options.report_every, excess)
+            };
+            if excess.is_some() {
+                return;
+            }
+            if dirty {
+                tokio::time::sleep_until(at).await;
+                return;
+            }
+            self.shared.changed.notified().await;
+        }
+    }
+
+    /// Whether the memory tail is so far beyond its bounds that nothing should be released before reports have made room.
+    pub fn is_full(&self) -> bool {
+        let options = &self.shared.options;
+        let (entries_max, bytes_max) = (options.tail_entries_max * 2, options.tail_bytes_max * 2);
+        self.shared.lock().tail.excess(entries_max, bytes_max).is_some()
+    }
+
+    /// Followers that are due something.
+    pub fn behind(&self) -> usize {
+        let state = self.shared.lock();
+        state.followers.values().filter(|lane| !lane.follower.is_idle()).count()
+    }
+}
+
+impl Drop for Couriers {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+impl State {
+    fn push(&mut self, entry: Arc<LogEntry>) {
+        let offset = entry.offset.0;
+        for recipient in &entry.recipients.0 {
+            if !self.followers.contains_key(&recipient.provider) {
+                let lane = Lane {
+                    follower: Follower::met(offset),
+                    ..Lane::default()
+                };
+                self.followers.insert(recipient.provider.clone(), lane);
+                self.dirty = true;
+            }
+            let lane = self
+                .followers
+                .get_mut(&recipient.provider)
+                .expect("it was just put there");
+            lane.follower.push(offset);
+        }
+        self.tail.push(entry);
+    }
+
+    /// Marks every follower that is behind and has no courier as having one, and names them.
+    fn behind(&mut self) -> Vec<(Provider, Arc<Notify>)> {
+        let mut behind = Vec::new();
+        for (provider, lane) in &mut self.followers {
+            if !lane.running && !lane.follower.is_idle() {
+                lane.running = true;
+                behind.push((provider.clone(), lane.wake.clone()));
+            }
+        }
+        behind
+    }
+
+    fn take_report(&mut self, excess: Option<u64>) -> Report {
+        let head = self.tail.head();
+        let first_due = self
+            .followers
+            .values()
+            .filter_map(|lane| lane.follower.due().next())
+            .min();
+        let acknowledged = first_due.unwrap_or(head);
+        let until = match excess {
+            Some(excess) if excess > acknowledged => self.indexable(acknowledged, excess),
+            _ => acknowledged,
+        };
+        let mut report = Report {
+            tail_start: (until > self.tail_start_durable).then_some(Offset(until)),
+            ..Report::default()
+        };
+        for (provider, lane) in &mut self.followers {
+            for offsets in lane.follower.due_below(until).chunks(IndexBlock::OFFSETS_MAX) {
+                let offsets = offsets.iter().copied().map(Offset).collect();
+                let block = IndexBlock::new(provider.clone(), offsets);
+                report
+                    .index
+                    .push(block.expect("what is due ascends, in chunks that are not empty"));
+            }
+            if lane.follower.take_dirty() {
+                let follower = provider.clone();
+                report.cursors.push(CursorChange {
+                    follower,
+                    cursor: lane.follower.cursor(),
+                });
+            }
+        }
+        self.dirty = false;
+        self.reported = Instant::now();
+        report
+    }
+
+    /// How far from `from` towards `until` the tail can be evicted without indexing more than one report may; at least
+    /// one entry.
+    fn indexable(&self, from: u64, until: u64) -> u64 {
+        let mut indexed = 0;
+        for offset in from..until {
+            let recipients = self.tail.entry(offset).map_or(0, |entry| entry.recipients.0.len());
+            indexed += recipients;
+            if indexed > INDEXED_MAX && offset > from {
+                return offset;
+            }
+        }
+        until
+    }
+
+    /// Log entries between the head and the cursor of the follower furthest behind.
+    fn lag(&self) -> u64 {
+        let behind = self.followers.values().filter(|lane| !lane.follower.is_idle());
+        behind
+            .map(|lane| self.tail.head() - lane.follower.next())
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn lane(&mut self, provider: &Provider) -> &mut Lane {
+        self.followers
+            .get_mut(provider)
+            .expect("a courier's follower is never forgotten")
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(self: &Arc<Self>, behind: Vec<(Provider, Arc<Notify>)>) {
+        for (provider, wake) in behind {
+            self.runtime.spawn(courier::run(self.clone(), provider, wake));
+        }
+    }
+
+    /// What the courier of `provider` does next.
+    pub(crate) fn next_task(&self, provider: &Provider) -> Task {
+        let mut state = self.lock();
+        let (start, lane) = (state.tail.start(), state.lane(provider));
+        if lane.follower.is_idle() {
+            lane.running = false;
+            return Task::End;
+        }
+        if !lane.resumed {
+            return Task::Resume;
+        }
+        if lane.follower.is_indexed() {
+            return Task::ReadIndex {
+                from: lane.follower.next(),
+                until: start,
+                evictions: lane.follower.evictions(),
+            };
+        }
+        let follower = &state.followers[provider].follower;
+        // While the offsets remembered above the low watermark could outgrow their bound, only what is below them goes.
+        let full = follower.above_len() + self.options.window_entries_max > self.options.above_max;
+        let limit = follower.above().next().filter(|_| full).unwrap_or(u64::MAX);
+        let mut window = Window::new(&self.options);
+        for offset in follower.due().take_while(|offset| *offset < limit) {
+            let entry = state.tail.entry(offset).expect("what is due in memory is in the tail");
+            if !window.push(entry.clone(), provider) {
+                break;
+            }
+        }
+        Task::Deliver(window.items)
+    }
+
+    pub(crate) fn is_acknowledged(&self, provider: &Provider, offset: u64) -> bool {
+        self.lock().lane(provider).follower.is_acknowledged(offset)
+    }
+
+    /// The follower told its position.
+    pub(crate) fn resume(&self, provider: &Provider, position: Option<Offset>) {
+        let mut state = self.lock();
+        let (start, head) = (state.tail.start(), state.tail.head());
+        let lane = state.lane(provider);
+        lane.resumed = true;
+        if let Some(Offset(position)) = position {
+            if position > head {
+                tracing::error!(
+                    shard = self.shard.0,
+                    position,
+                    head,
+                    "a follower claims more than there is"
+                );
+            }
+            lane.follower.resume(position, start, head);
+        }
+        self.mark(&mut state, provider);
+    }
+
+    /// Part of `batch` was acknowledged. Returns how many entries.
+    pub(crate) fn acknowledge(&self, provider: &Provider, batch: &[u64], acknowledged: impl Fn(u64) -> bool) -> usize {
+        let mut state = self.lock();
+        let head = state.tail.head();
+        let count = state.lane(provider).follower.acknowledge(batch, acknowledged, head);
+        self.mark(&mut state, provider);
+        count
+    }
+
+    /// A read of the index that began after `evictions` found nothing more due below `until`.
+    pub(crate) fn exhausted(&self, provider: &Provider, evictions: u64, until: u64) {
+        let mut state = self.lock();
+        let head = state.tail.head();
+        state.lane(provider).follower.exhausted(evictions, until, head);
+        self.mark(&mut state, provider);
+    }
+
+    /// An attempt failed. Returns how long to wait; the follower's position is asked before the next attempt.
+    pub(crate) fn failed(&self, provider: &Provider, failures: u32, retry_after: Option<Duration>) -> Duration {
+        let mut state = self.lock();
+        state.lane(provider).resumed = false;
+        backoff::wait(failures, retry_after, &self.options, &mut state.random)
+    }
+
+    fn mark(&self, state: &mut State, provider: &Provider) {
+        if state.lane(provider).follower.is_dirty() {
+            state.dirty = true;
+            self.changed.notify_one();
+        }
+    }
+}
+
+/// Collects one delivery within its bounds.
+pub(crate) struct Window<'a> {
+    options: &'a Options,
+    bytes: usize,
+    pub(crate) items: Vec<Due>,
+}
+
+impl<'a> Window<'a> {
+    pub(crate) fn new(options: &'a Options) -> Self {
+        Self {
+            options,
+            bytes: 0,
+            items: Vec::new(),
+        }
+    }
+
+    /// Adds an entry, unless it does not fit. The first always fits.
+    pub(crate) fn push(&mut self, entry: Arc<LogEntry>, to: &Provider) -> bool {
+        let bytes = self.bytes + entry.message.len();
+        let full = self.items.len() >= self.options.window_entries_max || bytes > self.options.window_bytes_max;
+        if full && !self.items.is_empty() {
+            return false;
+        }
+        if let Some(due) = Due::to(entry, to) {
+            self.bytes = bytes;
+            self.items.push(due);
+        }
+        true
+    }
+}

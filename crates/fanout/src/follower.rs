@@ -1,0 +1,172 @@
+//! What one follower is due of one shard: pure state, no I/O.
+//!
+//! Invariant: every offset addressed to the follower is below `next`, or in `above`, or in `due`, or (only while `indexed`)
+//! below the start of the memory tail and in an index row.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use ledger::{Cursor, Offset};
+
+#[derive(Debug, Default)]
+pub(crate) struct Follower {
+    /// Low watermark: everything below is acknowledged or refused.
+    next: u64,
+    /// The same, above it.
+    above: BTreeSet<u64>,
+    /// What is due in the memory tail, ascending.
+    due: VecDeque<u64>,
+    /// Whether index rows may name something due below the memory tail.
+    indexed: bool,
+    /// Counts evictions, so that a read of the index knows whether it saw them all.
+    evictions: u64,
+    /// Whether the cursor differs from the durable one.
+    dirty: bool,
+}
+
+impl Follower {
+    /// As its durable cursor says, with index rows read before anything else.
+    pub(crate) fn resumed_from(next: u64, above: impl IntoIterator<Item = u64>, tail_start: u64) -> Self {
+        Self {
+            next,
+            above: above.into_iter().filter(|offset| *offset >= next).collect(),
+            indexed: next < tail_start,
+            ..Self::default()
+        }
+    }
+
+    /// Met for the first time, at its first entry.
+    pub(crate) fn met(next: u64) -> Self {
+        Self {
+            next,
+            dirty: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(crate) fn above(&self) -> impl Iterator<Item = u64> {
+        self.above.iter().copied()
+    }
+
+    /// As it is to become durable. Of the offsets above the watermark only the first are remembered: the follower gets
+    /// the others again if the shard is opened before the watermark passes them.
+    pub(crate) fn cursor(&self) -> Cursor {
+        let mut cursor = Cursor::at(Offset(self.next));
+        for offset in self.above.iter().take(Cursor::ABOVE_MAX) {
+            cursor.set_aside(Offset(*offset)).expect("no more than a cursor holds");
+        }
+        cursor
+    }
+
+    pub(crate) fn above_len(&self) -> usize {
+        self.above.len()
+    }
+
+    pub(crate) fn is_acknowledged(&self, offset: u64) -> bool {
+        offset < self.next || self.above.contains(&offset)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.due.is_empty() && !self.indexed
+    }
+
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.indexed
+    }
+
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
+    /// The cursor changed since this was last asked; asking makes it clean.
+    pub(crate) fn take_dirty(&mut self) -> bool {
+        std::mem::take(&mut self.dirty)
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// An entry was released to it.
+    pub(crate) fn push(&mut self, offset: u64) {
+        if !self.is_acknowledged(offset) {
+            debug_assert!(self.due.back().is_none_or(|last| *last < offset));
+            self.due.push_back(offset);
+        }
+    }
+
+    /// What is due in memory, oldest first.
+    pub(crate) fn due(&self) -> impl Iterator<Item = u64> {
+        self.due.iter().copied()
+    }
+
+    /// What of the memory tail below `until` it is still due.
+    pub(crate) fn due_below(&self, until: u64) -> Vec<u64> {
+        self.due.iter().copied().take_while(|offset| *offset < until).collect()
+    }
+
+    /// Everything due below `until` is now in index rows, and no longer in memory.
+    pub(crate) fn evict(&mut self, until: u64) {
+        while self.due.front().is_some_and(|offset| *offset < until) {
+            self.due.pop_front();
+            self.indexed = true;
+        }
+        self.evictions += 1;
+    }
+
+    /// Of `batch`, which were the oldest offsets due, those for which `acknowledged` holds need not be sent again.
+    /// Returns how many that are.
+    pub(crate) fn acknowledge(&mut self, batch: &[u64], acknowledged: impl Fn(u64) -> bool, head: u64) -> usize {
+        let before = self.above.len();
+        self.above
+            .extend(batch.iter().copied().filter(|offset| acknowledged(*offset)));
+        let count = self.above.len() - before;
+        let low = match batch.iter().find(|offset| !self.above.contains(offset)) {
+            Some(first) => *first,
+            None => batch.last().map_or(self.next, |last| last + 1),
+        };
+        let above = &self.above;
+        self.due.retain(|offset| !above.contains(offset));
+        self.advance(low, head);
+        count
+    }
+
+    /// A read of the index that began after `evictions` found nothing more due below `until`, where the memory tail began.
+    pub(crate) fn exhausted(&mut self, evictions: u64, until: u64, head: u64) {
+        if evictions == self.evictions {
+            self.indexed = false;
+            self.advance(until, head);
+        }
+    }
+
+    /// The follower itself says that everything addressed to it below `position` is stored there.
+    pub(crate) fn resume(&mut self, position: u64, tail_start: u64, head: u64) {
+        let position = position.min(head);
+        if position > self.next {
+            while self.due.front().is_some_and(|offset| *offset < position) {
+                self.due.pop_front();
+            }
+            self.indexed = self.indexed && position < tail_start;
+            self.advance(position, head);
+        }
+    }
+
+    /// Raises the low watermark: to `low`, and past everything that is not due when memory knows all that is.
+    pub(crate) fn advance(&mut self, low: u64, head: u64) {
+        let low = if self.indexed {
+            low
+        } else {
+            self.due.front().copied().unwrap_or(head)
+        };
+        if low > self.next {
+            self.next = low;
+            self.above = self.above.split_off(&low);
+            self.dirty = true;
+        } else if !self.above.is_empty() {
+            self.dirty = true;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The instruments of this crate, all in one place. No label names a room or a provider.
+
+use std::time::Duration;
+
+use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
+use opentelemetry::{KeyValue, global};
+use route::ShardId;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Outcome {
+    /// Everything was acknowledged.
+    Acknowledged,
+    /// Something is still due.
+    Partial,
+    /// Nothing is known to have arrived.
+    Failed,
+}
+
+/// Instruments of a shard's couriers.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    lag: Gauge<u64>,
+    delivery: Histogram<f64>,
+    inflight: UpDownCounter<i64>,
+    refused: Counter<u64>,
+    indexed: Counter<u64>,
+    shard: KeyValue,
+}
+
+impl Metrics {
+    pub(crate) fn new(shard: ShardId) -> Self {
+        let meter = global::meter("nave");
+        Self {
+            lag: meter
+                .u64_gauge("nave.fanout.lag")
+                .with_unit("{entry}")
+                .with_description("Log entries between a shard's head and its slowest follower's cursor")
+                .build(),
+            delivery: meter
+                .f64_histogram("nave.fanout.delivery.duration")
+                .with_unit("s")
+                .with_description("From the start of a delivery to its acknowledgement or failure")
+                .build(),
+            inflight: meter
+                .i64_up_down_counter("nave.fanout.inflight")
+                .with_unit("{request}")
+                .with_description("Deliveries that have not ended")
+                .build(),
+            refused: meter
+                .u64_counter("nave.fanout.refused")
+                .with_unit("{entry}")
+                .with_description("Entries that a follower refused for good")
+                .build(),
+            indexed: meter
+                .u64_counter("nave.fanout.indexed")
+                .with_unit("{entry}")
+                .with_description("Entries indexed for a follower that fell behind the memory tail")
+                .build(),
+            shard: KeyValue::new("shard", i64::from(shard.0)),
+        }
+    }
+
+    pub(crate) fn lag(&self, entries: u64) {
+        self.lag.record(entries, std::slice::from_ref(&self.shard));
+    }
+
+    pub(crate) fn started(&self) {
+        self.inflight.add(1, &[]);
+    }
+
+    pub(crate) fn ended(&self, outcome: Outcome, took: Duration) {
+        let name = match outcome {
+            Outcome::Acknowledged => "acknowledged",
+            Outcome::Partial => "partial",
+            Outcome::Failed => "failed",
+        };
+        self.inflight.add(-1, &[]);
+        self.delivery
+            .record(took.as_secs_f64(), &[KeyValue::new("outcome", name)]);
+    }
+
+    pub(crate) fn refused(&self, entries: u64) {
+        self.refused.add(entries, &[]);
+    }
+
+    pub(crate) fn indexed(&self, entries: u64) {
+        self.indexed.add(entries, &[]);
+    }
+}
