@@ -123,6 +123,10 @@ impl Decode for RatchetTreeOption {
 
 /// HandshakeBundle. Each message is in the clear (PublicMessage) or not; which are allowed is the room's.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one in a request, and most are commits"
+)]
 pub enum HandshakeBundle {
     /// A commit and what its epoch needs.
     Commit {
