@@ -8,6 +8,7 @@
 mod batch;
 mod cursor;
 mod entry;
+pub mod follower;
 pub mod keys;
 mod ledger;
 mod log;
@@ -23,5 +24,7 @@ pub use entry::{LedgerId, LogEntry, Offset, SetId};
 pub use ledger::{Founding, Ledger, OpenError};
 pub use log::{AppendError, ShardLog};
 pub use read::{CorruptRow, Position, ReadError, ReadLimit};
+/// Words of the room that entries of the log are told in.
+pub use room::{Chain, Digest, Millis, Seq, Shown};
 pub use rooms::Rooms;
 pub use value::BLOB_BYTES_MAX;

@@ -38,7 +38,11 @@ pub struct InboxHead {
 
 impl Default for InboxHead {
     fn default() -> Self {
-        Self { next: InboxPosition::FIRST, seq: Seq(0), chain: Chain::default() }
+        Self {
+            next: InboxPosition::FIRST,
+            seq: Seq(0),
+            chain: Chain::default(),
+        }
     }
 }
 
@@ -119,14 +123,24 @@ impl Inboxes<'_> {
             return Ok(InboxHead::default());
         };
         let row: HeadRow = value::decode(&octets)?;
-        let chain = row.chain[..].try_into().map_err(|_| FollowerError::Damaged("not a chain"))?;
-        Ok(InboxHead { next: InboxPosition(row.next), seq: Seq(row.seq), chain: Chain(chain) })
+        let chain = row.chain[..]
+            .try_into()
+            .map_err(|_| FollowerError::Damaged("not a chain"))?;
+        Ok(InboxHead {
+            next: InboxPosition(row.next),
+            seq: Seq(row.seq),
+            chain: Chain(chain),
+        })
     }
 
     /// Moves it.
     pub fn put_head(&mut self, room: &RoomUri, head: &InboxHead) {
         let chain = Bytes::copy_from_slice(&head.chain.0);
-        let row = HeadRow { next: head.next.0, seq: head.seq.0, chain };
+        let row = HeadRow {
+            next: head.next.0,
+            seq: head.seq.0,
+            chain,
+        };
         self.0.set(keys::head(room), value::encode(&row));
     }
 
@@ -145,7 +159,8 @@ impl Inboxes<'_> {
         let octets = value::encode(&row);
         for (part, start) in (0..).zip((0..octets.len()).step_by(VALUE_BYTES_MAX)) {
             let end = octets.len().min(start + VALUE_BYTES_MAX);
-            self.0.set(keys::entry_part(room, position, part), octets.slice(start..end));
+            self.0
+                .set(keys::entry_part(room, position, part), octets.slice(start..end));
         }
         let number = NumberRow { number: position.0 };
         self.0.set(keys::known(room, digest), value::encode(&number));
@@ -169,8 +184,15 @@ impl Inboxes<'_> {
         let mut whole: Vec<(InboxPosition, BytesMut)> = Vec::new();
         let mut read = 0;
         loop {
-            let bounds = Bounds { rows: 1_024, octets: octets.max(VALUE_BYTES_MAX), reverse: false };
-            let range = KeyRange { begin: begin.into(), end: end.clone() };
+            let bounds = Bounds {
+                rows: 1_024,
+                octets: octets.max(VALUE_BYTES_MAX),
+                reverse: false,
+            };
+            let range = KeyRange {
+                begin: begin.into(),
+                end: end.clone(),
+            };
             let page = self.0.read(range, bounds, Isolation::Snapshot).await?;
             let last = page.rows.last().map(|(key, _)| key.clone());
             for (key, part) in page.rows {
@@ -193,7 +215,9 @@ impl Inboxes<'_> {
                 _ => break,
             }
         }
-        let decoded = whole.into_iter().map(|(position, octets)| Ok((position, decode_entry(octets.freeze())?)));
+        let decoded = whole
+            .into_iter()
+            .map(|(position, octets)| Ok((position, decode_entry(octets.freeze())?)));
         decoded.collect()
     }
 
@@ -223,7 +247,10 @@ impl Inboxes<'_> {
             let row: NumberRow = value::decode(&octets)?;
             let room = keys::last_text(&key, prefix.len()).and_then(|text| text.parse().ok());
             let room = room.ok_or(FollowerError::Damaged("not a room"))?;
-            Ok(Subscription { room, next: InboxPosition(row.number) })
+            Ok(Subscription {
+                room,
+                next: InboxPosition(row.number),
+            })
         };
         rows.into_iter().map(subscription).collect()
     }
@@ -267,7 +294,10 @@ fn decode_entry(octets: Bytes) -> Result<InboxEntry, FollowerError> {
     let row: EntryRow = value::decode(&octets)?;
     let welcome = |to: WelcomeRow| {
         let client = to.client.parse().map_err(|_| FollowerError::Damaged("not a client"))?;
-        Ok(WelcomeFor { client, reference: to.reference })
+        Ok(WelcomeFor {
+            client,
+            reference: to.reference,
+        })
     };
     let for_clients: Result<Vec<_>, FollowerError> = row.welcome.into_iter().map(welcome).collect();
     let for_clients = for_clients?;

@@ -68,15 +68,23 @@ impl KeyPackages<'_> {
         let prefix = keys::clients(user);
         let rows = self.0.range(prefix.prefix(), CLIENTS_MAX, false).await?;
         let client = |key: &Bytes| keys::last_text(key, prefix.len())?.parse().ok();
-        rows.iter().map(|(key, _)| client(key).ok_or(FollowerError::Damaged("not a client"))).collect()
+        rows.iter()
+            .map(|(key, _)| client(key).ok_or(FollowerError::Damaged("not a client")))
+            .collect()
     }
 
     /// Adds one, whose client exists from now on.
     pub fn put(&mut self, client: &ClientUri, stored: &StoredKeyPackage) {
-        let row = KeyPackageRow { key_package: stored.key_package.clone(), not_after: stored.not_after };
-        let owner = OwnerRow { client: client.as_str().to_owned() };
+        let row = KeyPackageRow {
+            key_package: stored.key_package.clone(),
+            not_after: stored.not_after,
+        };
+        let owner = OwnerRow {
+            client: client.as_str().to_owned(),
+        };
         self.0.set(keys::client(client), value::encode(&OwnerRow::default()));
-        self.0.set(keys::key_package(client, &stored.reference), value::encode(&row));
+        self.0
+            .set(keys::key_package(client, &stored.reference), value::encode(&row));
         self.0.set(keys::owner(&stored.reference), value::encode(&owner));
     }
 
@@ -87,7 +95,11 @@ impl KeyPackages<'_> {
         let stored = |(key, octets): (Bytes, Bytes)| {
             let row: KeyPackageRow = value::decode(&octets)?;
             let reference = key.slice(prefix.len()..);
-            Ok(StoredKeyPackage { reference, key_package: row.key_package, not_after: row.not_after })
+            Ok(StoredKeyPackage {
+                reference,
+                key_package: row.key_package,
+                not_after: row.not_after,
+            })
         };
         rows.into_iter().map(stored).collect()
     }
@@ -103,7 +115,9 @@ impl KeyPackages<'_> {
             return Ok(None);
         };
         let row: OwnerRow = value::decode(&octets)?;
-        Ok(Some(row.client.parse().map_err(|_| FollowerError::Damaged("not a client"))?))
+        Ok(Some(
+            row.client.parse().map_err(|_| FollowerError::Damaged("not a client"))?,
+        ))
     }
 
     /// Its Welcome came: nobody can use it any more.
@@ -118,7 +132,11 @@ impl KeyPackages<'_> {
             return Ok(None);
         };
         let row: ClaimRow = value::decode(&octets)?;
-        Ok(Some(Claimed { at: Millis(row.at), response: row.response, references: row.references }))
+        Ok(Some(Claimed {
+            at: Millis(row.at),
+            response: row.response,
+            references: row.references,
+        }))
     }
 
     /// Remembers what was answered.

@@ -102,5 +102,9 @@ pub(super) fn subscription(client: &ClientUri, room: &RoomUri) -> Vec<u8> {
 }
 
 pub(super) fn position(hub: &Provider, ledger: &LedgerId, shard: ShardId) -> Vec<u8> {
-    Key::table(b'x').text(hub.as_str()).octets(&ledger.0).octets(&shard.0.to_be_bytes()).into_octets()
+    Key::table(b'x')
+        .text(hub.as_str())
+        .octets(&ledger.0)
+        .octets(&shard.0.to_be_bytes())
+        .into_octets()
 }

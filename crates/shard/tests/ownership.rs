@@ -1,0 +1,167 @@
+//! Ownership between two nodes on one store, under a clock that stands still unless all wait.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use route::ShardId;
+use shard::{AcquireError, FenceError, Incarnation, Node, NodeOptions, Ownership, Tenure, Term};
+use store::{Database, Error};
+
+const LEASE: Duration = Duration::from_secs(3);
+const BEAT: Duration = Duration::from_secs(1);
+const SHARD: ShardId = ShardId(7);
+
+async fn leased(database: &Database, name: u8) -> Node {
+    let ownership = Ownership::Leased {
+        lease: LEASE,
+        beat: BEAT,
+    };
+    start(database, name, ownership).await
+}
+
+async fn start(database: &Database, name: u8, ownership: Ownership) -> Node {
+    let options = NodeOptions {
+        incarnation: Incarnation([name; 16]),
+        ownership,
+    };
+    Node::start(database.clone(), options).await.unwrap()
+}
+
+/// One fenced write of `value`.
+async fn write(database: &Database, tenure: &Tenure, value: &'static str) -> Result<(), FenceError> {
+    let mut transaction = database.begin();
+    tenure.fence(&transaction).await?;
+    transaction.set("written", value);
+    transaction.commit().await?;
+    Ok(())
+}
+
+async fn written(database: &Database) -> Option<bytes::Bytes> {
+    database.begin().get(b"written").await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_beats_is_held_and_one_that_does_not_is_taken_after_its_lease() {
+    let database = Database::memory();
+    let one = leased(&database, 1).await;
+    let two = leased(&database, 2).await;
+    let first = one.acquire(SHARD).await.unwrap();
+    assert_eq!((first.shard(), first.term()), (SHARD, Term(1)));
+
+    // While it beats it is never taken, however long another waits.
+    for _ in 0..20 {
+        let held = two.acquire(SHARD).await.unwrap_err();
+        assert!(
+            matches!(held, AcquireError::Held { by, .. } if by == one.incarnation()),
+            "{held}"
+        );
+        tokio::time::sleep(BEAT).await;
+    }
+    assert!(!first.is_lost());
+    write(&database, &first, "by the first").await.unwrap();
+
+    // It dies: its tenure is lost after two thirds of the lease, others may take the shard after the whole.
+    drop(one);
+    let begun = tokio::time::Instant::now();
+    let second = loop {
+        match two.acquire(SHARD).await {
+            Ok(tenure) => break tenure,
+            Err(AcquireError::Held { retry_after, .. }) => {
+                assert!(begun.elapsed() <= LEASE);
+                tokio::time::sleep(retry_after.min(Duration::from_millis(100))).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        if begun.elapsed() >= LEASE * 2 / 3 {
+            assert!(first.is_lost());
+        }
+    };
+    assert!(first.is_lost());
+    assert_eq!(second.term(), Term(2));
+    assert_eq!(write(&database, &first, "late").await, Err(FenceError::Fenced));
+    write(&database, &second, "by the second").await.unwrap();
+    assert_eq!(written(&database).await.unwrap(), "by the second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_begun_before_the_takeover_and_committed_after_it_is_refused() {
+    let database = Database::memory();
+    let one = start(&database, 1, Ownership::Sole).await;
+    let two = start(&database, 2, Ownership::Sole).await;
+    let first = one.acquire(SHARD).await.unwrap();
+    let mut late = database.begin();
+    first.fence(&late).await.unwrap();
+    late.set("written", "late");
+    let second = two.acquire(SHARD).await.unwrap();
+    assert_eq!(late.commit().await, Err(Error::Conflict));
+    assert_eq!(written(&database).await, None);
+    assert!(!first.is_lost(), "it does not know yet");
+    assert_eq!(write(&database, &first, "later").await, Err(FenceError::Fenced));
+    assert!(first.is_lost() && !second.is_lost());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resigned_shard_is_taken_at_once_with_the_next_term() {
+    let database = Database::memory();
+    let one = leased(&database, 1).await;
+    let two = leased(&database, 2).await;
+    let mut in_flight = database.begin();
+    let first = one.acquire(SHARD).await.unwrap();
+    first.fence(&in_flight).await.unwrap();
+    in_flight.set("written", "late");
+    first.resign().await.unwrap();
+    assert_eq!(in_flight.commit().await, Err(Error::Conflict));
+    assert_eq!(two.acquire(SHARD).await.unwrap().term(), Term(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_node_owns_nothing_and_leaves_its_shards_free() {
+    let database = Database::memory();
+    let one = leased(&database, 1).await;
+    let two = leased(&database, 2).await;
+    let first = one.acquire(SHARD).await.unwrap();
+    let copy = one.clone();
+    one.stop().await.unwrap();
+    assert!(first.is_lost());
+    assert_eq!(copy.acquire(SHARD).await.unwrap_err(), AcquireError::Lapsed);
+    assert_eq!(two.acquire(SHARD).await.unwrap().term(), Term(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_cannot_beat_stops_itself_before_others_may_take_over() {
+    let database = Database::memory();
+    let node = leased(&database, 1).await;
+    let tenure = node.acquire(SHARD).await.unwrap();
+    tokio::time::sleep(LEASE * 5).await;
+    assert!(!tenure.is_lost(), "it beats");
+    database.clone().close().await;
+    tokio::time::sleep(LEASE * 2 / 3).await;
+    assert!(tenure.is_lost());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sole_node_of_a_store_takes_over_from_its_former_life_at_once() {
+    let database = Database::memory();
+    let former = start(&database, 1, Ownership::Sole).await.acquire(SHARD).await.unwrap();
+    let node = start(&database, 2, Ownership::Sole).await;
+    let tenure = node.acquire(SHARD).await.unwrap();
+    assert_eq!((former.term(), tenure.term()), (Term(1), Term(2)));
+    assert_eq!(
+        node.acquire(ShardId(8)).await.unwrap().term(),
+        Term(1),
+        "each shard has its own fence"
+    );
+    tokio::time::sleep(LEASE * 100).await;
+    assert!(!tenure.is_lost(), "nobody waits for its beat");
+}
+
+#[tokio::test(start_paused = true)]
+async fn acquiring_again_ends_the_tenure_of_the_same_node() {
+    let database = Database::memory();
+    let node = leased(&database, 1).await;
+    let first = node.acquire(SHARD).await.unwrap();
+    let second = node.acquire(SHARD).await.unwrap();
+    assert_eq!(second.term(), Term(2));
+    assert_eq!(write(&database, &first, "late").await, Err(FenceError::Fenced));
+    write(&database, &second, "in time").await.unwrap();
+}
