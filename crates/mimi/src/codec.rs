@@ -1,6 +1,6 @@
 //! The wire codec (TLS presentation language with the variable-size vectors of RFC 9420 §2.1): what decodes is the one
-//! canonical spelling of its value, and no declared length makes room for octets that are not there. It knows no structure
-//! of any draft.
+//! canonical spelling of its value, and no declared length makes room for octets that are not there. It knows no
+//! structure of any draft.
 
 use bytes::Bytes;
 
@@ -267,7 +267,8 @@ pub trait Encode {
     }
 }
 
-/// A value that can be decoded from octets from outside. Never panics; what it allocates is bounded by the octets present.
+/// A value that can be decoded from octets from outside. Never panics; what it allocates is bounded by the octets
+/// present.
 pub trait Decode: Sized {
     /// How many of these one vector holds at most.
     const LIST_MAX: usize = limits::LIST_MAX;

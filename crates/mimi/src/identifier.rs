@@ -1,5 +1,5 @@
-//! Identifiers on the wire (mimi-protocol §5.2) and identifierQuery (§5.8): octets as received, which parse to a canonical
-//! URI only when asked to. Nothing is searched here.
+//! Identifiers on the wire (mimi-protocol §5.2) and identifierQuery (§5.8): octets as received, which parse to a
+//! canonical URI only when asked to. Nothing is searched here.
 
 use bytes::Bytes;
 

@@ -1,5 +1,5 @@
-//! Wire types and identifiers of the MIMI drafts: whatever is decoded here is bounded and canonical, and encodes back to
-//! the same octets. Nothing here does I/O, holds a key or runs MLS; an embedded MLS structure is its octets.
+//! Wire types and identifiers of the MIMI drafts: whatever is decoded here is bounded and canonical, and encodes back
+//! to the same octets. Nothing here does I/O, holds a key or runs MLS; an embedded MLS structure is its octets.
 
 pub mod abuse;
 pub mod app_data;

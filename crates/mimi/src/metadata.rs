@@ -1,4 +1,5 @@
-//! Room metadata (mimi-protocol §7.6, component 0x0023): names and descriptions for people. An update replaces the whole.
+//! Room metadata (mimi-protocol §7.6, component 0x0023): names and descriptions for people. An update replaces the
+//! whole.
 
 use bytes::Bytes;
 

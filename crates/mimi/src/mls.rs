@@ -1,5 +1,5 @@
-//! MLS structures (RFC 9420), carried as their octets: each is walked just far enough to find its end and its clear fields,
-//! so that what is encoded is byte for byte what was decoded. No signature, hash or key is checked here.
+//! MLS structures (RFC 9420), carried as their octets: each is walked just far enough to find its end and its clear
+//! fields, so that what is encoded is byte for byte what was decoded. No signature, hash or key is checked here.
 
 pub mod credential;
 pub mod group_info;

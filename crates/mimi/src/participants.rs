@@ -1,5 +1,5 @@
-//! Participant list of a room (mimi-protocol §7.5, component 0x0022): the list and its updates as they stand on the wire.
-//! Who may change it is the policy's.
+//! Participant list of a room (mimi-protocol §7.5, component 0x0022): the list and its updates as they stand on the
+//! wire. Who may change it is the policy's.
 
 use crate::codec::wire;
 use crate::identifier::IdentifierUri;

@@ -1,5 +1,5 @@
-//! Every decoder of octets from outside: values survive the wire, and whatever octets arrive are either refused or the one
-//! spelling of a value.
+//! Every decoder of octets from outside: values survive the wire, and whatever octets arrive are either refused or the
+//! one spelling of a value.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! Proposal (RFC 9420 §12.1, draft-ietf-mls-extensions): a type that is not known has no end that can be found, and does not
-//! decode.
+//! Proposal (RFC 9420 §12.1, draft-ietf-mls-extensions): a type that is not known has no end that can be found, and
+//! does not decode.
 
 use bytes::Bytes;
 
