@@ -70,18 +70,20 @@ impl Database {
     /// Runs `body` in a transaction and commits it, again from the beginning while the error
     /// [is retryable](Error::is_retryable), up to [`RUN_ATTEMPTS_MAX`] times.
     ///
+    /// `body` gives the transaction back to have it committed, with the value to be returned:
+    /// `|mut txn| async move { txn.set("key", "value"); Ok((txn, ())) }`.
+    ///
     /// After [`Error::Unknown`] the body runs again although its writes may be there already, so it has to be
     /// idempotent.
-    pub async fn run<T, E, F>(&self, mut body: F) -> Result<T, E>
+    pub async fn run<T, E, F>(&self, mut body: impl FnMut(Transaction) -> F) -> Result<T, E>
     where
         E: From<Error> + Retry,
-        F: AsyncFnMut(&mut Transaction) -> Result<T, E>,
+        F: Future<Output = Result<(Transaction, T), E>>,
     {
         let mut attempt = 1;
         loop {
-            let mut transaction = self.begin();
-            let outcome = match body(&mut transaction).await {
-                Ok(value) => transaction.commit().await.map(|_| value).map_err(E::from),
+            let outcome = match body(self.begin()).await {
+                Ok((transaction, value)) => transaction.commit().await.map(|_| value).map_err(E::from),
                 Err(error) => Err(error),
             };
             match outcome {

@@ -91,6 +91,8 @@ impl Transaction {
     pub async fn read(&self, range: KeyRange, bounds: Bounds, isolation: Isolation) -> Result<Rows, Error> {
         range.check()?;
         if range.is_empty() || bounds.rows == 0 {
+            // Nothing to look at, and yet a read.
+            self.inner.read_version().await?;
             return Ok(Rows {
                 rows: Vec::new(),
                 more: !range.is_empty(),

@@ -9,7 +9,7 @@ use super::engine::{Changes, Engine, EngineError, View};
 use crate::backend::{Bounds, Mutation};
 use crate::error::Error;
 use crate::key::{KeyRange, Version, Versionstamp};
-use crate::limits::{CHUNK_ROWS, TRANSACTION_AGE_MAX};
+use crate::limits::CHUNK_ROWS;
 use crate::transaction::Committed;
 
 use super::resolver::Resolver;
@@ -17,8 +17,8 @@ use super::resolver::Resolver;
 /// What a transaction asks to be committed.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
-    /// The version read and when it was asked for; `None` if nothing was read.
-    pub(crate) read: Option<(Version, Instant)>,
+    /// The version read; `None` if nothing was read.
+    pub(crate) read: Option<Version>,
     pub(crate) read_ranges: Vec<KeyRange>,
     pub(crate) write_ranges: Vec<KeyRange>,
     pub(crate) mutations: Vec<Mutation>,
@@ -79,7 +79,10 @@ impl Committer {
         };
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
-            let answer = self.decide(&request, now);
+            let answer = match request.read {
+                Some(version) => self.resolver.check(version, &request.read_ranges),
+                None => Ok(()),
+            };
             if answer.is_ok() {
                 last = Version(last.0 + 1);
                 let stamp = Versionstamp::new(last, 0);
@@ -96,16 +99,6 @@ impl Committer {
             core.publish(last, self.engine.view(), &group.changes);
         }
         Ok(answers)
-    }
-
-    fn decide(&self, request: &Request, now: Instant) -> Result<(), Error> {
-        let Some((version, since)) = request.read else {
-            return Ok(());
-        };
-        if !request.read_ranges.is_empty() && now.saturating_duration_since(since) > TRANSACTION_AGE_MAX {
-            return Err(Error::TooOld);
-        }
-        self.resolver.check(version, &request.read_ranges)
     }
 }
 

@@ -107,3 +107,6 @@ impl Commit for Inline {
         core.close();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ use crate::error::Error;
 use crate::limits::{COMMITS_QUEUED_KIB_MAX, COMMITS_QUEUED_MAX, GROUP_OCTETS_MAX, GROUP_TRANSACTIONS_MAX};
 use crate::transaction::Committed;
 
+const PANICKED: &str = "the commit thread panicked";
+
 /// The way to the commit thread. Dropping it settles what is queued and waits for the thread's end.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -74,7 +76,11 @@ impl Commit for Queue {
             .expect("the semaphore is never closed");
         let sender = self.sender().ok_or(Error::Closed)?;
         let (answer, answered) = oneshot::channel();
-        let gone = || core.check().err().unwrap_or(Error::Closed);
+        // While there is a sender the thread serves it, so that only a panic can end it.
+        let gone = || {
+            core.kill(PANICKED);
+            core.check().err().unwrap_or(Error::Closed)
+        };
         if sender
             .send(Queued {
                 request,
@@ -116,7 +122,7 @@ struct Served {
 impl Drop for Served {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.core.kill("the commit thread panicked");
+            self.core.kill(PANICKED);
         }
         self.core.close();
     }

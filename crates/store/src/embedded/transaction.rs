@@ -132,12 +132,10 @@ impl BackendTransaction for EmbeddedTransaction {
     }
 
     async fn commit(self: Box<Self>) -> Result<Committed, Error> {
-        // A read conflict range may have been added without a read: it counts from now.
-        if !self.reads().ranges.is_empty() {
-            self.core.check()?;
-            if self.reads().pinned.is_none() {
-                self.pinned()?;
-            }
+        // What depends on reads is refused when they are too old; a range that was only added counts from now.
+        let writes_something = !self.writes.is_empty() || !self.write_ranges.is_empty();
+        if writes_something && !self.reads().ranges.is_empty() {
+            self.pinned()?;
         }
         let Self {
             core,
@@ -152,15 +150,14 @@ impl BackendTransaction for EmbeddedTransaction {
             ranges,
             watches,
         } = reads.into_inner().expect("nothing panics while it holds this lock");
-        let committed = if writes.is_empty() && write_ranges.is_empty() {
+        let read = pinned.map(|(published, _)| published.version);
+        let committed = if !writes_something {
             core.check()?;
-            let version = pinned.map_or(Version(0), |(published, _)| published.version);
             Committed {
-                version,
+                version: read.unwrap_or_default(),
                 versionstamp: None,
             }
         } else {
-            let read = pinned.map(|(published, since)| (published.version, since));
             let mutations = writes.into_ordered();
             let request = Request {
                 read,
