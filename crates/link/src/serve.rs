@@ -17,9 +17,14 @@ use crate::follow::{Context, follow};
 use crate::frame::{self, FrameError, FrameReader, HEADER_BYTES_MAX};
 use crate::{Code, Endpoint, LedgerId, Limits, Peer};
 
-/// Characters of the endpoint name and of the target of a call.
+/// Octets of the endpoint name of a call.
 const ENDPOINT_BYTES_MAX: usize = 64;
+
+/// Octets of the target of a call.
 const TARGET_BYTES_MAX: usize = 1_024;
+
+/// How long a written answer may take to arrive before its stream is no longer waited for.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// The service behind cannot take it now: the fan-out stream is closed with [`Code::Unavailable`], and the hub resumes
 /// later from what is durable.
@@ -242,6 +247,3 @@ async fn answer(context: &Context, call: Call, mut send: quinn::SendStream) {
         let _: Result<_, _> = timeout(FLUSH, send.stopped()).await;
     }
 }
-
-/// How long a written answer may take to arrive before its stream is no longer waited for.
-const FLUSH: Duration = Duration::from_secs(5);

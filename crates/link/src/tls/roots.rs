@@ -64,9 +64,9 @@ impl Roots {
         self.current().contains_key(provider)
     }
 
-    /// Whom the other end of a finished handshake speaks for. `chain` must be what the TLS stack verified with
-    /// [`server_config`](super::server_config) or [`client_config`](super::client_config): its
-    /// `peer_certificates()`; the chain is verified again nonetheless, so that a `Peer` is never made of less.
+    /// Whom the client of a finished handshake speaks for. `chain` is the `peer_certificates()` of a session made with
+    /// [`server_config`](super::server_config). It is verified again nonetheless, so that a `Peer` is never made of
+    /// less.
     pub fn peer_of(&self, chain: &[CertificateDer<'_>]) -> Result<Peer, Stranger> {
         let (end_entity, intermediates) = chain.split_first().ok_or(Stranger)?;
         let named = self.verified(end_entity, |trust| {
