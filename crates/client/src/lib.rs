@@ -4,4 +4,6 @@
 //! [`mls::Member`] is one client without any I/O; [`api::Api`] is its provider; [`session::Session`] drives the one
 //! against the other.
 
+pub mod api;
 pub mod mls;
+pub mod session;

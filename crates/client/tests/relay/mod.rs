@@ -1,6 +1,6 @@
 //! A hub that judges nothing: it answers wrongEpoch, puts what is left in order, and seals GroupInfos.
 
-#![allow(unreachable_pub, reason = "tests")]
+#![allow(unreachable_pub, dead_code, clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 
@@ -80,9 +80,10 @@ pub fn joined(relay: &mut Relay, witness: &mut Member, newcomer: &mut Member, ro
 pub struct Relay {
     signer: SignatureKeyPair,
     provider: OpenMlsRustCrypto,
-    state: Option<(GroupInfo, RatchetTreeOption)>,
+    pub state: Option<(GroupInfo, RatchetTreeOption)>,
     pending: Vec<Message>,
-    log: Vec<FanoutMessage>,
+    /// Everything accepted, in order.
+    pub log: Vec<FanoutMessage>,
     shown: BTreeMap<String, usize>,
 }
 
@@ -98,7 +99,7 @@ impl Relay {
         }
     }
 
-    fn sender(&self) -> ExternalSender {
+    pub fn sender(&self) -> ExternalSender {
         ExternalSender {
             signature_key: Bytes::copy_from_slice(self.signer.public()),
             credential: Credential::basic("mimi://a.example"),
@@ -161,14 +162,14 @@ impl Relay {
         UpdateRoomResponse::success(accepted).encode()
     }
 
-    /// SubmitMessageRequest.
-    pub fn submit(&mut self, request: &[u8]) {
+    /// SubmitMessageRequest. Returns when it was accepted.
+    pub fn submit(&mut self, request: &[u8]) -> u64 {
         let request = SubmitMessageRequest::decode_exact(request).unwrap();
         assert!(request.sending_uri.user().is_ok());
         self.accept(FanoutContent::Application {
             message: request.app_message,
             frank: None,
-        });
+        })
     }
 
     /// GroupInfoRequest to GroupInfoResponse, signed by this relay, about the group of `other`.

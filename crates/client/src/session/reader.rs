@@ -1,0 +1,121 @@
+//! The event stream: each event has its effect once, in the order of its room, and only then is it acknowledged.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::StreamExt as _;
+use mimi::RoomUri;
+use mimi::codec::Decode as _;
+use mimi::notify::FanoutMessage;
+use proto::follower::Event;
+use tokio::sync::mpsc;
+
+use super::retry::Backoff;
+use super::{Happening, Shared};
+use crate::api::ApiError;
+use crate::mls::Received;
+
+/// Events taken before acknowledging, when that many wait.
+const CHUNK: usize = 64;
+
+/// The highest position of each room that had its effect here.
+type Positions = BTreeMap<RoomUri, u64>;
+
+/// Reads until nobody wants the happenings any more.
+pub(super) async fn run(shared: Arc<Shared>, happenings: mpsc::Sender<Happening>) {
+    let mut positions = Positions::new();
+    let mut backoff = Backoff::new();
+    loop {
+        let failure = match shared.api.events(&shared.client).await {
+            Ok((acks, stream)) => {
+                let mut chunks = stream.ready_chunks(CHUNK);
+                let mut failure = None;
+                while let (None, Some(chunk)) = (&failure, chunks.next().await) {
+                    let mut done = BTreeMap::new();
+                    for event in chunk {
+                        let event = match event {
+                            Ok(event) => event,
+                            Err(error) => {
+                                failure = Some(error);
+                                break;
+                            }
+                        };
+                        done.insert(event.room.clone(), event.position);
+                        if let Some(happening) = take(&shared, &mut positions, event)
+                            && happenings.send(happening).await.is_err()
+                        {
+                            return;
+                        }
+                        backoff = Backoff::new();
+                    }
+                    for (room, position) in done {
+                        acks.ack(&room, position).await;
+                    }
+                }
+                failure.unwrap_or_else(|| ApiError::Unreachable("the event stream ended".to_owned()))
+            }
+            Err(failure) => failure,
+        };
+        tracing::debug!(client = %shared.client, %failure, "opening the event stream again");
+        tokio::select! {
+            biased;
+            () = happenings.closed() => return,
+            () = tokio::time::sleep(backoff.pause(&failure)) => {}
+        }
+    }
+}
+
+/// Gives one event to the member. `None` when it came before.
+fn take(shared: &Arc<Shared>, positions: &mut Positions, event: Event) -> Option<Happening> {
+    let Ok(room) = event.room.parse::<RoomUri>() else {
+        tracing::warn!(client = %shared.client, room = event.room, "an event of no room");
+        return None;
+    };
+    if let Some(last) = positions.get(&room) {
+        if event.position <= *last {
+            return None;
+        }
+        let missing = event.position - last - 1;
+        if missing > 0 {
+            tracing::warn!(client = %shared.client, %room, missing, position = event.position, "a gap in the inbox");
+            shared.gaps.fetch_add(missing, Ordering::Relaxed);
+        }
+    }
+    positions.insert(room.clone(), event.position);
+    let (accepted, received) = match FanoutMessage::decode_shared(&event.message) {
+        Err(error) => (0, Received::Undecryptable(error.to_string())),
+        Ok(fanout) => {
+            let received = shared.member().receive(&room, &fanout);
+            (
+                fanout.timestamp,
+                received.unwrap_or_else(|error| Received::OutOfStep(error.to_string())),
+            )
+        }
+    };
+    shared.progress.send_modify(|events| *events += 1);
+    if matches!(received, Received::Proposals { .. }) && shared.options.commits_proposals {
+        commit_proposals(shared, &room);
+    }
+    Some(Happening {
+        room,
+        position: event.position,
+        seq: event.seq,
+        accepted,
+        received,
+    })
+}
+
+/// Commits what is pending, if that is for this client, beside the reading.
+fn commit_proposals(shared: &Arc<Shared>, room: &RoomUri) {
+    if !shared.member().is_first_to_commit(room) {
+        return;
+    }
+    let (shared, room) = (shared.clone(), room.clone());
+    tokio::spawn(async move {
+        let committed = shared.handshake(&room, |member| member.commit_pending(&room)).await;
+        if let Err(error) = committed {
+            tracing::debug!(client = %shared.client, %room, %error, "pending proposals are left to others");
+        }
+    });
+}
