@@ -107,7 +107,7 @@ impl RoomView {
     }
 
     /// Whether a role is that of banned users.
-    pub(crate) fn is_ban(&self, index: u32) -> bool {
+    pub fn is_ban(&self, index: u32) -> bool {
         index == BANNED && self.roles.role(index).is_some_and(|role| &*role.name == b"banned")
     }
 
@@ -135,6 +135,34 @@ impl RoomView {
     pub fn operational(&self) -> Option<OperationalParameters> {
         let octets = self.dictionary.component(ComponentId::OPERATIONAL_POLICY)?;
         decode(octets, "operational policy").ok()
+    }
+
+    /// Whether anybody may join: role 0 has canOpenJoin.
+    pub fn is_open(&self) -> bool {
+        self.roles.role(0).is_some_and(|role| has(role, Capability::OpenJoin))
+    }
+
+    /// The same room with its components as `dictionary` spells them: a commit may name its proposals in another order than
+    /// they were judged in, which decides only the order in which users were appended.
+    ///
+    /// # Errors
+    /// The dictionary says something else.
+    pub fn with_dictionary(self, dictionary: AppDataDictionary) -> Result<Self, Violation> {
+        let other = Violation::Invalid("the components are not what the proposals make");
+        let participants = participants_of(&dictionary)?;
+        let apart = |each: &AppDataDictionary| {
+            let mut others = each.clone();
+            others.0.remove(&ComponentId::PARTICIPANT_LIST);
+            others
+        };
+        if held(&participants)? != self.held || apart(&dictionary) != apart(&self.dictionary) {
+            return Err(other);
+        }
+        Ok(Self {
+            dictionary,
+            participants,
+            ..self
+        })
     }
 
     /// Puts changed components in and reads those again that the view is made of.

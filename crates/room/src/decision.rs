@@ -2,9 +2,13 @@
 //! [`Applied`]. Between the two nothing changes.
 
 use bytes::Bytes;
-use mimi::Provider;
+use mimi::mls::{GroupInfo, Message, Welcome};
+use mimi::{Provider, UserUri};
+use openmls::prelude::{QueuedProposal, StagedCommit};
+use policy::RoomView;
 
-use crate::{Answer, Entry, RowChange};
+use crate::group::codec::KeptDictionary;
+use crate::{Answer, Digest, Entry, Millis, RowChange};
 
 /// A new room as its creator hands it in (room creation is local to the hub's provider).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,4 +52,59 @@ pub enum Reply {
 
 /// A change that was decided and not yet applied. Only the room that decided it can apply it, and only next.
 #[derive(Debug)]
-pub struct Append {}
+pub struct Append {
+    pub(crate) now: Millis,
+    pub(crate) what: Appended,
+}
+
+#[derive(Debug)]
+pub(crate) enum Appended {
+    Commit(CommitAppend),
+    Proposals(ProposalsAppend),
+    Message(MessageAppend),
+    KeyMaterial(KeyMaterialAppend),
+}
+
+#[derive(Debug)]
+pub(crate) struct CommitAppend {
+    pub(crate) request: Digest,
+    pub(crate) commit: Message,
+    pub(crate) group_info: GroupInfo,
+    pub(crate) welcome: Option<Welcome>,
+    /// KeyPackageRefs in the Welcome and the providers whose clients they are.
+    pub(crate) welcomed: Vec<(Bytes, Provider)>,
+    pub(crate) staged: StagedCommit,
+    /// `staged` as it is kept.
+    pub(crate) delta: Bytes,
+    pub(crate) dictionary: KeptDictionary,
+    pub(crate) after: RoomView,
+    /// Who joins by this external commit.
+    pub(crate) joiner: Option<UserUri>,
+    /// Group id of the successor that a ReInit names.
+    pub(crate) successor: Option<Bytes>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ProposalsAppend {
+    pub(crate) request: Digest,
+    pub(crate) from: Provider,
+    pub(crate) messages: Vec<Message>,
+    pub(crate) queued: Vec<QueuedProposal>,
+    /// `queued` as it is kept.
+    pub(crate) kept: Bytes,
+    pub(crate) change: policy::Change,
+    pub(crate) effective: RoomView,
+}
+
+#[derive(Debug)]
+pub(crate) struct MessageAppend {
+    pub(crate) request: Digest,
+    pub(crate) message: Message,
+}
+
+#[derive(Debug)]
+pub(crate) struct KeyMaterialAppend {
+    /// KeyPackageRefs, who holds them, and until when they are good.
+    pub(crate) routes: Vec<(Bytes, Provider, Millis)>,
+    pub(crate) response: Bytes,
+}

@@ -6,14 +6,21 @@
 //! durable in one transaction) → the shell releases [`Applied::answer`]. On any failure in between the shell drops the
 //! room and opens it again from its rows ([`Room::open`]); there is no rollback.
 
+mod answers;
+mod apply;
 pub mod command;
+mod decide;
 pub mod decision;
 pub mod entry;
+mod group;
+mod open;
+mod reply;
 mod room;
 pub mod row;
 
+pub use answers::{ANSWERS_MILLIS, SUBMIT_ANSWERS, UPDATE_ANSWERS};
 pub use command::{Answer, Command, Refusal};
 pub use decision::{Append, Applied, Decision, Founding, Reply};
 pub use entry::{Chain, Digest, Entry, EntryKind, Epoch, Millis, Recipient, Recipients, Seq, Shown};
-pub use room::{Corrupt, Head, Room};
+pub use room::{Corrupt, EPOCH_TOLERANCE, Head, PENDING_MAX, ROUTES_MAX, Room, SNAPSHOT_EPOCHS};
 pub use row::{AnswerKind, Row, RowChange, RowId};

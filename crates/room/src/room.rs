@@ -1,8 +1,30 @@
-//! One room: what it is asked, in what order it stands, and what of it is durable.
+//! One room: where it stands, and what it is made of.
 
-use mimi::{Provider, RoomUri};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Append, Applied, Chain, Command, Decision, Epoch, Founding, Millis, Refusal, Row, RowId, Seq};
+use bytes::Bytes;
+use mimi::codec::{Encode as _, Writer};
+use mimi::metadata::RoomMetaData;
+use mimi::mls::{GroupInfo, Message, extension_type};
+use mimi::update::RatchetTreeOption;
+use mimi::{ComponentId, Decode as _, Provider, RoomUri, UserUri};
+use policy::{RoomView, Stage, Violation, judge};
+
+use crate::answers::Answers;
+use crate::group::{Group, Snapshot};
+use crate::{Answer, Applied, Chain, Digest, Epoch, Founding, Millis, Refusal, Row, RowChange, RowId, Seq};
+
+/// Epochs after which a snapshot takes the place of the deltas since the last one.
+pub const SNAPSHOT_EPOCHS: u64 = 32;
+
+/// Proposals that may wait in one epoch: a commit has to hold all of them.
+pub const PENDING_MAX: usize = 512;
+
+/// KeyPackages that may be handed out for one room and not be used yet.
+pub const ROUTES_MAX: usize = 16_384;
+
+/// How many epochs back a message may be where the room does not say.
+pub const EPOCH_TOLERANCE: u64 = 1;
 
 /// Where a room stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,7 +33,7 @@ pub struct Head {
     pub seq: Seq,
     /// Of the group.
     pub epoch: Epoch,
-    /// When the last entry was accepted.
+    /// When the last entry was accepted, or the room was founded.
     pub accepted: Millis,
     /// After the last entry.
     pub chain: Chain,
@@ -27,46 +49,219 @@ pub struct Corrupt {
     pub why: &'static str,
 }
 
+/// Proposals that were accepted together in this epoch and are not committed yet.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    pub(crate) from: Provider,
+    pub(crate) accepted: Millis,
+    pub(crate) messages: Vec<Message>,
+    /// The same as the group keeps them.
+    pub(crate) kept: Bytes,
+    /// ProposalRefs, of the SelfRemoves apart.
+    pub(crate) references: BTreeSet<Bytes>,
+    pub(crate) self_removes: BTreeSet<Bytes>,
+    pub(crate) change: policy::Change,
+}
+
+/// Who holds a KeyPackage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) provider: Provider,
+    pub(crate) expires: Millis,
+}
+
 /// One room as its hub sees it. Plain data: nothing in it is shared, and it does nothing on its own.
 #[derive(Debug)]
 pub struct Room {
-    id: RoomUri,
-    head: Head,
+    pub(crate) id: RoomUri,
+    pub(crate) head: Head,
+    /// Epoch of the snapshot above which the deltas stand.
+    pub(crate) snapshot: Epoch,
+    pub(crate) group: Group,
+    /// Of this epoch, whole.
+    pub(crate) group_info: GroupInfo,
+    /// As the group says.
+    pub(crate) committed: RoomView,
+    /// As it will be when everything pending is committed: what was accepted takes effect at once.
+    pub(crate) effective: RoomView,
+    pub(crate) pending: Vec<Bundle>,
+    pub(crate) blocked: BTreeSet<UserUri>,
+    pub(crate) leaving: BTreeSet<UserUri>,
+    /// Group id of the successor.
+    pub(crate) frozen: Option<Bytes>,
+    pub(crate) routes: BTreeMap<Bytes, Route>,
+    pub(crate) answers: Answers,
+    pub(crate) followers: BTreeMap<Provider, Seq>,
+    /// Dictionaries that the snapshot and the deltas need.
+    pub(crate) dictionaries: BTreeSet<Digest>,
 }
 
 impl Room {
-    /// Founds a room from its creator's group.
+    /// Founds a room from its creator's group. Its KeyPackages' lifetimes are checked against the wall clock (by OpenMLS);
+    /// so are those that commits add later. Opening a room never looks at them.
     ///
     /// # Errors
-    /// The group is not one that this hub can keep in order.
-    pub fn found(_id: RoomUri, _founding: Founding, _now: Millis) -> Result<(Self, Applied), Refusal> {
-        unimplemented!()
+    /// The group is not one that this hub can keep in order: it does not verify, somebody else's clients are in it, or it
+    /// lacks the components of a room or breaks their rules.
+    pub fn found(id: RoomUri, founding: Founding, now: Millis) -> Result<(Self, Applied), Refusal> {
+        if founding.from != *id.provider() {
+            return Err(Refusal::Forbidden("a room is founded at its own provider"));
+        }
+        let group_info =
+            GroupInfo::decode_shared(&founding.group_info).map_err(|error| Refusal::Malformed(error.reason()))?;
+        let tree = RatchetTreeOption::decode_shared(&founding.ratchet_tree)
+            .map_err(|error| Refusal::Malformed(error.reason()))?;
+        let RatchetTreeOption::Full(tree) = tree else {
+            return Err(Refusal::Malformed("a room is founded with its full ratchet tree"));
+        };
+        let extensions = group_info.view().extensions;
+        if extensions.iter().any(|(kind, _)| kind == extension_type::RATCHET_TREE) {
+            return Err(Refusal::NotAllowed("a GroupInfo with a ratchet tree"));
+        }
+        let (group, snapshot) = Group::found(&group_info, &tree)?;
+        let committed = view(&group).map_err(|violation| Refusal::NotAllowed(violation.why()))?;
+        committed
+            .check()
+            .map_err(|violation| Refusal::NotAllowed(violation.why()))?;
+        if committed.active_users().any(|user| user.provider() != id.provider()) {
+            return Err(Refusal::Forbidden("clients of another provider are in the new room"));
+        }
+        check_metadata(&id, &committed)?;
+        let epoch = group.epoch();
+        let mut room = Self {
+            head: Head {
+                seq: Seq(0),
+                epoch,
+                accepted: now,
+                chain: Chain::default(),
+            },
+            snapshot: epoch,
+            group,
+            group_info,
+            effective: committed.clone(),
+            committed,
+            pending: Vec::new(),
+            blocked: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            frozen: None,
+            routes: BTreeMap::new(),
+            answers: Answers::default(),
+            followers: BTreeMap::new(),
+            dictionaries: BTreeSet::new(),
+            id,
+        };
+        let mut rows = BTreeMap::new();
+        room.put_snapshot(snapshot, &mut rows);
+        let provider = room.id.provider().clone();
+        rows.insert(RowId::Follower(provider.clone()), Some(Row::Follower { since: Seq(1) }));
+        room.followers.insert(provider, Seq(1));
+        rows.insert(RowId::GroupInfo, Some(room.group_info_row()));
+        rows.insert(RowId::Head, Some(room.head_row()));
+        let applied = Applied {
+            entries: Vec::new(),
+            rows: changes(rows),
+            answer: Answer::Founded,
+        };
+        Ok((room, applied))
     }
 
-    /// Opens a room from all its rows.
-    ///
-    /// # Errors
-    /// The rows do not make a room.
-    pub fn open(_id: RoomUri, _rows: impl IntoIterator<Item = (RowId, Row)>) -> Result<Self, Corrupt> {
-        unimplemented!()
+    /// Makes `snapshot` the one to open from.
+    pub(crate) fn put_snapshot(&mut self, snapshot: Snapshot, rows: &mut BTreeMap<RowId, Option<Row>>) {
+        let Snapshot { state, dictionary } = snapshot;
+        for digest in std::mem::take(&mut self.dictionaries) {
+            rows.insert(RowId::Dictionary(digest), None);
+        }
+        let octets = dictionary.octets;
+        rows.insert(RowId::Dictionary(dictionary.digest), Some(Row::Dictionary { octets }));
+        self.dictionaries.insert(dictionary.digest);
+        self.snapshot = self.group.epoch();
+        rows.insert(RowId::Snapshot(self.snapshot), Some(Row::Snapshot { state }));
     }
 
-    /// What becomes of `command` at `now`. Changes nothing.
-    ///
-    /// # Errors
-    /// The refusal to answer.
-    pub fn decide(&self, _command: &Command, _now: Millis) -> Result<Decision, Refusal> {
-        unimplemented!()
+    pub(crate) fn head_row(&self) -> Row {
+        let Head {
+            seq,
+            epoch,
+            accepted,
+            chain,
+        } = self.head;
+        Row::Head {
+            seq,
+            epoch,
+            accepted,
+            chain,
+            snapshot: self.snapshot,
+        }
     }
 
-    /// Carries out what [`Self::decide`] last decided.
-    pub fn apply(&mut self, _append: Append) -> Applied {
-        unimplemented!()
+    pub(crate) fn group_info_row(&self) -> Row {
+        Row::GroupInfo {
+            group_info: self.group_info.octets().clone(),
+        }
     }
 
-    /// Everything durable in one canonical encoding: equal rooms, equal octets.
+    /// What the room is when everything pending is committed.
+    pub(crate) fn effective_view(&self) -> Result<RoomView, Violation> {
+        let changes: Vec<policy::Change> = self.pending.iter().map(|bundle| bundle.change.clone()).collect();
+        judge(&self.committed, &changes, Stage::Proposed)
+    }
+
+    /// Everything durable in one canonical encoding, and what is derived from it: equal rooms, equal octets.
     pub fn canonical(&self) -> Vec<u8> {
-        unimplemented!()
+        let mut writer = Writer::default();
+        let text = |writer: &mut Writer, text: &str| writer.opaque(text.as_bytes());
+        text(&mut writer, self.id.as_str());
+        for number in [
+            self.head.seq.0,
+            self.head.epoch.0,
+            self.head.accepted.0,
+            self.snapshot.0,
+        ] {
+            number.write(&mut writer);
+        }
+        writer.raw(&self.head.chain.0);
+        writer.opaque(&self.group.canonical());
+        writer.opaque(self.group_info.octets());
+        writer.opaque(&self.committed.canonical());
+        writer.opaque(&self.effective.canonical());
+        writer.vector(|list| {
+            for bundle in &self.pending {
+                text(list, bundle.from.as_str());
+                bundle.accepted.0.write(list);
+                bundle.messages.write(list);
+                bundle.kept.write(list);
+                for reference in bundle.references.iter().chain(&bundle.self_removes) {
+                    reference.write(list);
+                }
+            }
+        });
+        for users in [&self.blocked, &self.leaving] {
+            writer.vector(|list| users.iter().for_each(|user| text(list, user.as_str())));
+        }
+        self.frozen.write(&mut writer);
+        writer.vector(|list| {
+            for (reference, route) in &self.routes {
+                reference.write(list);
+                text(list, route.provider.as_str());
+                route.expires.0.write(list);
+            }
+        });
+        writer.vector(|list| {
+            for (request, kept) in self.answers.iter() {
+                list.raw(&request.0);
+                (kept.kind as u8).write(list);
+                kept.accepted.0.write(list);
+                kept.body.write(list);
+            }
+        });
+        writer.vector(|list| {
+            for (provider, since) in &self.followers {
+                text(list, provider.as_str());
+                since.0.write(list);
+            }
+        });
+        writer.vector(|list| self.dictionaries.iter().for_each(|digest| list.raw(&digest.0)));
+        writer.into_octets()
     }
 
     /// The room.
@@ -89,8 +284,37 @@ impl Room {
         self.head.seq
     }
 
+    /// The room's participants and clients as committed.
+    pub fn view(&self) -> &RoomView {
+        &self.committed
+    }
+
     /// The providers to which the next entry is due.
     pub fn recipients(&self) -> impl Iterator<Item = &Provider> {
-        std::iter::empty()
+        self.followers.keys()
     }
+}
+
+/// What a group's components and leaves say.
+pub(crate) fn view(group: &Group) -> Result<RoomView, Violation> {
+    let clients = group
+        .clients()
+        .collect::<Option<Vec<_>>>()
+        .ok_or(Violation::Invalid("a leaf whose credential names no client"))?;
+    RoomView::new(group.dictionary(), clients)
+}
+
+fn check_metadata(id: &RoomUri, view: &RoomView) -> Result<(), Refusal> {
+    let Some(octets) = view.dictionary().component(ComponentId::ROOM_METADATA) else {
+        return Ok(());
+    };
+    let metadata = RoomMetaData::decode_exact(octets).map_err(|error| Refusal::Malformed(error.reason()))?;
+    if metadata.room_uri.octets() != id.as_str().as_bytes() {
+        return Err(Refusal::NotAllowed("the metadata names another room"));
+    }
+    Ok(())
+}
+
+pub(crate) fn changes(rows: BTreeMap<RowId, Option<Row>>) -> Vec<RowChange> {
+    rows.into_iter().map(|(id, row)| RowChange { id, row }).collect()
 }

@@ -1,0 +1,57 @@
+//! What a client needs to join by itself.
+
+use bytes::Bytes;
+use mimi::group_info::{GroupInfoRatchetTreeTbe, GroupInfoRequest, PendingProposal};
+use mimi::{Encode as _, Provider};
+use policy::Capability;
+
+use super::decode;
+use crate::command::GroupInfoGrant;
+use crate::group::{Unverified, verify};
+use crate::{Answer, Decision, Refusal, Room};
+
+impl Room {
+    /// Grants the GroupInfo to whom an external commit would be granted: a client of a participant who may add its own
+    /// clients, or of anybody in an open room.
+    pub(super) fn decide_group_info(&self, from: &Provider, body: &Bytes) -> Result<Decision, Refusal> {
+        let request: GroupInfoRequest = decode(body)?;
+        let client = request.requesting_credential.client();
+        let client = client.map_err(|_| Refusal::NotAllowed("a credential that names no client"))?;
+        if client.provider() != from {
+            return Err(Refusal::Forbidden("the joiner is a client of another provider"));
+        }
+        self.check_open()?;
+        verify(
+            request.cipher_suite,
+            GroupInfoRequest::LABEL,
+            &request.tbs(),
+            &request.requesting_signature_key,
+            &request.signature,
+        )
+        .map_err(|Unverified| Refusal::NotAllowed("the request is not signed by its key"))?;
+        let user = client.user();
+        let may_join = match self.effective.role_index(&user) {
+            Some(_) => self.effective.participates(&user) && self.effective.can(&user, Capability::AddOwnClient),
+            None => self.effective.is_open(),
+        };
+        if self.blocked.contains(&user) || !may_join || !self.external_commits_allowed() {
+            return Err(Refusal::NotAllowed("joining by oneself"));
+        }
+        let pending = self.pending.iter().flat_map(|bundle| {
+            bundle.messages.iter().map(|message| PendingProposal {
+                proposal: message.clone(),
+                hub_accepted_time: bundle.accepted.0,
+            })
+        });
+        let content = GroupInfoRatchetTreeTbe {
+            group_info: self.group_info.clone(),
+            ratchet_tree: self.group.ratchet_tree(),
+            pending_proposals: pending.collect(),
+        };
+        Ok(Decision::Answer(Answer::GroupInfo(GroupInfoGrant {
+            cipher_suite: request.cipher_suite,
+            public_key: request.group_info_public_key,
+            sealed: content.encode().into(),
+        })))
+    }
+}

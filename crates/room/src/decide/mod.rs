@@ -1,0 +1,104 @@
+//! What becomes of a command. Nothing here changes the room.
+
+mod commit;
+mod group_info;
+mod key_material;
+pub(crate) mod proposals;
+mod submit;
+
+use bytes::Bytes;
+use mimi::mls::Message;
+use mimi::update::{HandshakeBundle, UpdateRequest};
+use mimi::{Decode, Provider, UserUri};
+
+use crate::command::request_digest;
+use crate::decision::{Append, Appended};
+use crate::{Answer, Command, Decision, Digest, Millis, Refusal, Room};
+
+/// Decodes a body, or says what is wrong with it.
+fn decode<T: Decode>(body: &Bytes) -> Result<T, Refusal> {
+    T::decode_shared(body).map_err(|error| Refusal::Malformed(error.reason()))
+}
+
+impl Room {
+    /// What becomes of `command` at `now`. Changes nothing.
+    ///
+    /// # Errors
+    /// The refusal to answer.
+    pub fn decide(&self, command: &Command, now: Millis) -> Result<Decision, Refusal> {
+        match command {
+            Command::Update { from, body } => self.decide_update(from, body, now),
+            Command::Submit { from, body } => self.decide_submit(from, body, now),
+            Command::GroupInfo { from, body } => self.decide_group_info(from, body),
+            Command::AuthorizeKeyMaterial { from, body } => self.authorize_key_material(from, body),
+            Command::RecordKeyMaterial {
+                from,
+                request,
+                target,
+                response,
+            } => self.record_key_material(from, request, target, response, now),
+        }
+    }
+
+    fn decide_update(&self, from: &Provider, body: &Bytes, now: Millis) -> Result<Decision, Refusal> {
+        let request = request_digest(from, body);
+        // Before the epoch: the answer to a commit that was accepted and not heard of is not wrongEpoch.
+        if let Some(first) = self.answers.first(&request) {
+            return Ok(Decision::Answer(Answer::Update(first.body.clone())));
+        }
+        let UpdateRequest { bundle } = decode(body)?;
+        self.check_open()?;
+        for message in bundle.messages() {
+            self.check_frame(message)?;
+        }
+        let what = match bundle {
+            HandshakeBundle::Commit { .. } => Appended::Commit(self.decide_commit(from, request, bundle)?),
+            HandshakeBundle::Proposals { proposals } => {
+                Appended::Proposals(self.decide_proposals(from, request, proposals)?)
+            }
+        };
+        Ok(Decision::Append(Box::new(Append { now, what })))
+    }
+
+    /// Handshakes are in the clear, of this group and of this epoch.
+    fn check_frame(&self, message: &Message) -> Result<(), Refusal> {
+        let public = message
+            .public()
+            .ok_or(Refusal::NotAllowed("a handshake that is not a PublicMessage"))?;
+        if public.group_id != self.group.id() {
+            return Err(Refusal::NotAllowed("a message of another group"));
+        }
+        if public.epoch != self.head.epoch.0 {
+            return Err(Refusal::WrongEpoch {
+                current: self.head.epoch,
+            });
+        }
+        Ok(())
+    }
+
+    /// Nothing is accepted once a ReInit was committed.
+    fn check_open(&self) -> Result<(), Refusal> {
+        match self.frozen {
+            Some(_) => Err(Refusal::NotAllowed("the room goes on in another group")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a user may act in the room: in the list by what was accepted so far, and not on the way out.
+    fn check_acts(&self, user: &UserUri) -> Result<(), Refusal> {
+        if !self.effective.participates(user) {
+            return Err(Refusal::NotAllowed("not a participant"));
+        }
+        if self.blocked.contains(user) {
+            return Err(Refusal::NotAllowed("a participant whose removal or ban was accepted"));
+        }
+        if self.leaving.contains(user) {
+            return Err(Refusal::NotAllowed("a participant who asked to leave"));
+        }
+        Ok(())
+    }
+
+    fn first_answer(&self, request: &Digest) -> Option<Bytes> {
+        self.answers.first(request).map(|kept| kept.body.clone())
+    }
+}
