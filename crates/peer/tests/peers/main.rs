@@ -1,0 +1,7 @@
+//! Calls to a provider on loopback.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod directory;
+mod links;
+mod puppet;
+mod requests;
