@@ -7,12 +7,12 @@ use openmls::prelude::{
     KeyPackage, LeafNodeParameters, OpenMlsCrypto, OpenMlsRand, ProposalType, ProtocolVersion, SignContent,
 };
 use openmls_basic_credential::SignatureKeyPair;
-use openmls_rust_crypto::OpenMlsRustCrypto;
 use openmls_traits::OpenMlsProvider;
 use openmls_traits::signatures::Signer;
 use openmls_traits::types::{HpkeCiphertext, HpkeKeyPair};
 
 use super::MemberError;
+use super::storage::Provider;
 
 /// The one cipher suite these clients speak (RFC 9420 §17.1, 0x0001).
 pub const CIPHERSUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
@@ -20,7 +20,7 @@ pub const CIPHERSUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_
 /// A client's keys and the crypto provider that holds its groups' secrets.
 pub(crate) struct Identity {
     pub(crate) uri: ClientUri,
-    pub(crate) provider: OpenMlsRustCrypto,
+    pub(crate) provider: Provider,
     pub(crate) signer: SignatureKeyPair,
     pub(crate) credential: CredentialWithKey,
 }
@@ -34,7 +34,7 @@ impl Identity {
         };
         Ok(Self {
             uri,
-            provider: OpenMlsRustCrypto::default(),
+            provider: Provider::default(),
             signer,
             credential,
         })

@@ -12,6 +12,7 @@ mod join;
 mod profile;
 mod receive;
 mod recent;
+mod storage;
 mod wire;
 
 use std::collections::BTreeMap;

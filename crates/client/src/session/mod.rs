@@ -22,6 +22,9 @@ use crate::api::{Api, ApiError};
 use crate::mls::{Answered, Member, MemberError, Received, RoomProfile, Submitted};
 use retry::persist;
 
+/// KeyPackages in one upload.
+const UPLOAD_MAX: usize = 256;
+
 /// Why a session does not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
@@ -138,13 +141,17 @@ impl Session {
 
     /// Uploads new KeyPackages, by which others can add this client. Returns how many are unclaimed now.
     pub async fn upload_key_packages(&self, count: usize) -> Result<u32, SessionError> {
-        let key_packages = self.shared.member().key_packages(count)?;
         let shared = &self.shared;
-        let uploaded = persist(shared.deadline(), || {
-            shared.api.upload_key_packages(&shared.client, key_packages.clone())
-        })
-        .await?;
-        Ok(uploaded.available)
+        let key_packages = shared.member().key_packages(count)?;
+        let mut available = 0;
+        for some in key_packages.chunks(UPLOAD_MAX) {
+            let uploaded = persist(shared.deadline(), || {
+                shared.api.upload_key_packages(&shared.client, some.to_vec())
+            })
+            .await?;
+            available = uploaded.available;
+        }
+        Ok(available)
     }
 
     /// Founds a room at this user's provider.
