@@ -9,6 +9,8 @@ mod batch;
 mod cursor;
 mod entry;
 pub mod follower;
+#[cfg(test)]
+mod formats;
 pub mod keys;
 mod ledger;
 mod log;

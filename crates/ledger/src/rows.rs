@@ -222,18 +222,19 @@ pub(crate) fn decode(id: &RowId, octets: &Bytes) -> Result<Row, BadValue> {
     })
 }
 
-/// Whether the row's value may be too large for one value of the store, so that a blob may belong to it.
+/// Whether the row's value may be too large for one value of the store, so that a blob may belong to it. An answer is a
+/// few dozen octets, and one goes with every message: should a large one ever be kept, its chunks stay until a later
+/// tenure loads the room.
 pub(crate) fn may_be_large(id: &RowId) -> bool {
     match id {
-        RowId::Snapshot(_)
-        | RowId::Delta(_)
-        | RowId::Dictionary(_)
-        | RowId::Pending(_)
-        | RowId::GroupInfo
-        | RowId::Answer(_) => true,
-        RowId::Head | RowId::Blocked(_) | RowId::Leaving(_) | RowId::Frozen | RowId::Route(_) | RowId::Follower(_) => {
-            false
-        }
+        RowId::Snapshot(_) | RowId::Delta(_) | RowId::Dictionary(_) | RowId::Pending(_) | RowId::GroupInfo => true,
+        RowId::Head
+        | RowId::Blocked(_)
+        | RowId::Leaving(_)
+        | RowId::Frozen
+        | RowId::Route(_)
+        | RowId::Answer(_)
+        | RowId::Follower(_) => false,
     }
 }
 

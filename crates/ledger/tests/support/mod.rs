@@ -205,8 +205,9 @@ impl World {
     /// How many keys of the shard's table `letter` there are.
     pub async fn keys(&self, letter: u8) -> usize {
         let prefix = [b'S', 0, 0, 0, 0, letter];
-        let rows = self.database.begin().range(KeyRange::prefix(&prefix), 100_000, false);
-        rows.await.unwrap().len()
+        let transaction = self.database.begin();
+        let rows = transaction.range(KeyRange::prefix(&prefix), 100_000, false).await;
+        rows.unwrap().len()
     }
 
     /// The messages in the log, after checking that offsets have no gap.
