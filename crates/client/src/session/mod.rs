@@ -22,6 +22,9 @@ use crate::api::{Api, ApiError};
 use crate::mls::{Answered, Member, MemberError, Received, RoomProfile, Submitted};
 use retry::persist;
 
+/// What a hub says of a commit without the proposals that it holds.
+const PENDING_PROPOSALS: &str = "pending-proposals";
+
 /// KeyPackages in one upload.
 const UPLOAD_MAX: usize = 256;
 
@@ -332,7 +335,7 @@ impl Shared {
                 Answered::Accepted(time) => return Ok(time),
                 Answered::WrongEpoch(current) => self.catch_up(room, current, deadline).await?,
                 // The hub holds proposals that are still on their way here (mimi-protocol §3.5).
-                Answered::NotAllowed(why) if why.contains("pending") => self.moved_on(seen, deadline).await?,
+                Answered::NotAllowed(why) if why == PENDING_PROPOSALS => self.moved_on(seen, deadline).await?,
                 Answered::NotAllowed(why) | Answered::InvalidProposal(why) => {
                     return Err(SessionError::NotAllowed(why));
                 }
