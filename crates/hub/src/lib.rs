@@ -1,1 +1,27 @@
+//! Rooms at work: nothing leaves this crate before the state it was derived from is durable under a tenure that was
+//! still ours. It knows no transport and no wire format: requests come in as [`Request`], go out as [`Outcome`], and
+//! entries leave through [`fanout::Transport`].
+//!
+//! The main path: [`Hub::call`] → shard actor → room actor (reserve a place → decide → apply → push) → the shard's
+//! committer (one transaction in flight) → couriers, then the reply.
+//!
+//! Everything of a shard lives on one thread, so there is no lock here. The crate is the only user of actix.
 
+mod actors;
+mod cache;
+mod clock;
+mod committer;
+mod gate;
+mod hub;
+mod metrics;
+mod options;
+mod request;
+pub mod seal;
+mod spawner;
+
+pub use actors::OpenError;
+pub use clock::{Clock, SystemClock};
+pub use hub::{Hub, Parts, StartError};
+pub use options::Options;
+pub use request::{Outcome, Request};
+pub use spawner::{Arbiters, LocalTasks, Spawner, Work};

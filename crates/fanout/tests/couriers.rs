@@ -1,0 +1,214 @@
+//! What couriers promise, on a real ledger over the memory store and under a paused clock.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod world;
+
+use std::time::Duration;
+
+use fanout::Options;
+use ledger::{Cursor, Offset};
+use room::Shown;
+use tokio::time::Instant;
+use world::{SHARD, World, provider};
+
+const B: (&str, Shown) = ("b", Shown::Message);
+const C: (&str, Shown) = ("c", Shown::Message);
+
+fn small_tail() -> Options {
+    Options {
+        tail_entries_max: 8,
+        window_entries_max: 3,
+        ..Options::default()
+    }
+}
+
+async fn cursor(world: &World, name: &str) -> Cursor {
+    world
+        .ledger
+        .cursors(SHARD)
+        .await
+        .unwrap()
+        .remove(&provider(name))
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_follower_gets_what_is_due_to_it_in_order_and_byte_for_byte() {
+    let mut world = World::new(Options::default()).await;
+    for n in 0..10 {
+        let to = if n % 2 == 0 {
+            vec![B, C]
+        } else {
+            vec![B, ("c", Shown::Digest)]
+        };
+        world.append("one", &to).await;
+    }
+    world.append("two", &[C]).await;
+    world.settle().await;
+    assert_eq!(world.papers.offsets("b"), (0..10).collect::<Vec<_>>());
+    assert_eq!(world.papers.offsets("c"), (0..11).collect::<Vec<_>>());
+    let papers = world.papers.of();
+    let third = &papers[&provider("c")].arrived[3];
+    assert_eq!((&third.1[..], third.2, third.3), (&b"one 4"[..], Shown::Digest, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_follower_holds_nobody_and_gets_everything_when_it_is_back() {
+    let mut world = World::new(Options::default()).await;
+    world.papers.change("b", |b| b.down = true);
+    for _ in 0..20 {
+        world.append("one", &[B, C]).await;
+    }
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(world.papers.offsets("c").len(), 20);
+    let attempts = world.papers.of()[&provider("b")].attempts;
+    assert!(attempts < 40, "{attempts} attempts in an hour");
+    world.papers.change("b", |b| b.down = false);
+    let begun = Instant::now();
+    world.couriers.wake(&provider("b"));
+    while world.papers.offsets("b").len() < 20 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "woken, it does not wait for its backoff"
+    );
+    assert_eq!(world.papers.offsets("b"), (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_waited_for() {
+    let mut world = World::new(Options::default()).await;
+    world.papers.change("b", |b| b.busy = Some(Duration::from_secs(1_000)));
+    world.append("one", &[B]).await;
+    tokio::time::sleep(Duration::from_secs(999)).await;
+    assert_eq!(world.papers.of()[&provider("b")].attempts, 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.papers.of()[&provider("b")].attempts, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cursors_become_durable_within_the_interval_without_new_entries() {
+    let mut world = World::new(Options::default()).await;
+    world.append("one", &[B]).await;
+    let begun = Instant::now();
+    world.settle_once().await;
+    while cursor(&world, "b").await.next < Offset(1) {
+        world.settle_once().await;
+    }
+    assert!(begun.elapsed() <= 2 * world.options.report_every);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_a_courier_goes_on_at_the_durable_cursor() {
+    let mut world = World::new(Options::default()).await;
+    for _ in 0..5 {
+        world.append("one", &[B]).await;
+    }
+    world.settle().await;
+    world.papers.change("b", |b| b.down = true);
+    for _ in 0..5 {
+        world.append("one", &[B]).await;
+    }
+    world.papers.change("b", |b| b.down = false);
+    world.restart().await;
+    world.settle().await;
+    assert_eq!(world.papers.offsets("b"), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_follower_says_it_has_is_not_sent_again() {
+    let mut world = World::new(Options::default()).await;
+    world.papers.change("b", |b| b.down = true);
+    for _ in 0..10 {
+        world.append("one", &[B]).await;
+    }
+    world.papers.change("b", |b| {
+        b.down = false;
+        b.position = Some(7);
+    });
+    world.restart().await;
+    world.settle().await;
+    assert_eq!(world.papers.offsets("b"), [7, 8, 9]);
+    assert_eq!(cursor(&world, "b").await.next, Offset(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_behind_the_memory_tail_is_served_from_its_index() {
+    let mut world = World::new(small_tail()).await;
+    world.papers.change("b", |b| b.down = true);
+    for n in 0..100 {
+        let to = if n % 3 == 0 { vec![B, C] } else { vec![C] };
+        world.append("one", &to).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let due: Vec<u64> = (0..100).filter(|n| n % 3 == 0).collect();
+    let position = world.ledger.position(SHARD).await.unwrap();
+    assert!(position.tail_start >= Offset(80), "the tail moved on: {position:?}");
+    let indexed = world
+        .ledger
+        .read_index(SHARD, &provider("b"), Offset(0), 256)
+        .await
+        .unwrap();
+    assert!(
+        due.iter()
+            .filter(|n| **n < position.tail_start.0)
+            .all(|n| indexed.contains(&Offset(*n)))
+    );
+
+    world.papers.change("b", |b| b.down = false);
+    world.settle().await;
+    assert_eq!(world.papers.offsets("b"), due);
+    assert_eq!(world.papers.offsets("c"), (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_behind_the_memory_tail_is_served_from_its_index_after_a_restart_too() {
+    let mut world = World::new(small_tail()).await;
+    world.papers.change("b", |b| b.down = true);
+    for _ in 0..50 {
+        world.append("one", &[B, C]).await;
+    }
+    world.restart().await;
+    for _ in 0..10 {
+        world.append("one", &[B, C]).await;
+    }
+    world.papers.change("b", |b| b.down = false);
+    world.settle().await;
+    assert_eq!(world.papers.offsets("b"), (0..60).collect::<Vec<_>>());
+    assert_eq!(cursor(&world, "b").await.next, Offset(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_refused_for_good_is_set_aside() {
+    let mut world = World::new(Options::default()).await;
+    world.papers.change("b", |b| b.refuses = [2].into());
+    for _ in 0..5 {
+        world.append("one", &[B]).await;
+    }
+    world.settle().await;
+    assert_eq!(world.papers.offsets("b"), [0, 1, 3, 4]);
+    assert_eq!(cursor(&world, "b").await.next, Offset(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stuck_room_does_not_hold_others_and_they_are_not_sent_again() {
+    let mut world = World::new(Options::default()).await;
+    world.papers.change("b", |b| b.stuck = [1].into());
+    for room in ["one", "one", "two", "two", "one", "two"] {
+        world.append(room, &[B]).await;
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world.settle_once().await;
+    assert_eq!(world.papers.offsets("b"), [0, 2, 3, 5]);
+    let durable = cursor(&world, "b").await;
+    assert_eq!(durable.next, Offset(1));
+    assert!(durable.is_done(Offset(5)));
+
+    world.restart().await;
+    world.papers.change("b", |b| b.stuck.clear());
+    world.settle().await;
+    assert_eq!(world.papers.offsets("b"), [0, 2, 3, 5, 1, 4]);
+    assert_eq!(cursor(&world, "b").await.next, Offset(6));
+}

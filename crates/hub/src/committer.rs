@@ -1,0 +1,149 @@
+//! The committer of a shard: one transaction in flight. It takes whatever waits at the gate, within the bounds of a batch,
+//! makes it durable, hands the entries to the couriers and releases the replies, in order. It never waits for more.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use fanout::{Couriers, Report};
+use ledger::{AppendError, Batch, Ledger, ShardLog};
+use shard::Tenure;
+use tokio::time::Instant;
+
+use crate::gate::{Gate, Phase, Reply};
+use crate::metrics::Metrics;
+use crate::{Options, Outcome};
+
+/// Why a committer is over.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The gate was closed and everything behind it is durable.
+    Drained,
+    /// The shard is not ours any more.
+    Fenced,
+    /// The store failed; whether the last batch is durable is not known.
+    Failed(AppendError),
+}
+
+/// See the module.
+pub(crate) struct Committer {
+    pub(crate) gate: Rc<Gate>,
+    pub(crate) couriers: Rc<Couriers>,
+    pub(crate) tenure: Arc<Tenure>,
+    pub(crate) ledger: Ledger,
+    pub(crate) log: ShardLog,
+    pub(crate) options: Options,
+    pub(crate) metrics: Metrics,
+}
+
+/// What one transaction makes durable, and what is released then.
+#[derive(Default)]
+struct Group {
+    batch: Batch,
+    released: Vec<(Reply, Outcome)>,
+    report: Option<Report>,
+}
+
+impl Committer {
+    /// Works until the gate is closed or the shard is lost. What it took and did not make durable is answered with neither
+    /// success nor refusal.
+    pub(crate) async fn run(mut self) -> End {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.gate.ready() => {}
+                () = self.couriers.due() => {}
+            }
+            let phase = self.gate.phase();
+            if phase == Phase::Failed {
+                return End::Drained;
+            }
+            let group = self.take(phase == Phase::Flushed);
+            if let Err(error) = self.commit(group).await {
+                return match error {
+                    AppendError::Fenced => End::Fenced,
+                    error => End::Failed(error),
+                };
+            }
+            if phase == Phase::Flushed {
+                return End::Drained;
+            }
+        }
+    }
+
+    /// Whatever waits, within the bounds.
+    fn take(&self, last: bool) -> Group {
+        let (entries_max, bytes_max) = (self.options.batch_entries_max, self.options.batch_bytes_max);
+        let mut group = Group::default();
+        if let Some(mut report) = self.couriers.report(last) {
+            group.batch.cursors = std::mem::take(&mut report.cursors);
+            group.batch.index = std::mem::take(&mut report.index);
+            group.batch.tail_start = report.tail_start;
+            group.report = Some(report);
+        }
+        // Nothing is appended while followers must be indexed first, so that the memory tail keeps its bound.
+        if self.couriers.is_full() && !group.batch.index.is_empty() {
+            return group;
+        }
+        let (mut entries, mut bytes) = (0, 0);
+        while group.released.len() < self.options.gate_places {
+            let decided = self.gate.take_if(|decided| {
+                let Some(write) = &decided.write else { return true };
+                entries == 0 && bytes == 0 || {
+                    entries + write.entries() <= entries_max && bytes + write.bytes() <= bytes_max
+                }
+            });
+            let Some(decided) = decided else { break };
+            if let Some(write) = decided.write {
+                entries += write.entries();
+                bytes += write.bytes();
+                group.batch.push(write);
+            }
+            group.released.push((decided.reply, decided.outcome));
+        }
+        group
+    }
+
+    async fn commit(&mut self, group: Group) -> Result<(), AppendError> {
+        let Group {
+            batch,
+            released,
+            report,
+        } = group;
+        if batch.is_empty() && released.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.make_durable(batch, report).await {
+            let outcome = match error {
+                AppendError::Fenced => Outcome::Elsewhere {
+                    node: String::new(),
+                    term: self.tenure.term().0,
+                },
+                _ => Outcome::Unavailable {
+                    retry_after: self.options.retry_after,
+                },
+            };
+            for (reply, _) in released {
+                reply.send(outcome.clone());
+            }
+            return Err(error);
+        }
+        for (reply, outcome) in released {
+            reply.send(outcome);
+        }
+        Ok(())
+    }
+
+    async fn make_durable(&mut self, batch: Batch, report: Option<Report>) -> Result<(), AppendError> {
+        if batch.is_empty() {
+            return self.ledger.confirm(&self.tenure).await;
+        }
+        let begun = Instant::now();
+        let entries = self.log.append(&self.tenure, batch).await?;
+        self.metrics.appended(entries.len(), begun.elapsed());
+        if let Some(report) = &report {
+            self.couriers.reported(report);
+        }
+        self.couriers.release(entries);
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! Limits of a hub.
+
+use std::time::Duration;
+
+/// Every bound of a hub.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Requests waiting for one shard's actor.
+    pub shard_mailbox: usize,
+    /// Requests waiting for one room, while it is loaded or one of its values is staged.
+    pub room_mailbox: usize,
+    /// Decided requests of one shard waiting for their batch. Reserved before the decision.
+    pub gate_places: usize,
+    /// Entries of one batch.
+    pub batch_entries_max: usize,
+    /// Octets of one batch; one larger change goes alone.
+    pub batch_bytes_max: usize,
+    /// Rooms kept in memory by one group of shards; idle ones beyond it are dropped, longest unused first.
+    pub rooms_max: usize,
+    /// What whoever is turned away is asked to wait.
+    pub retry_after: Duration,
+    /// The wait before the store is tried again after it failed; doubled up to 32 times as long.
+    pub reopen_after: Duration,
+    /// Limits of the couriers.
+    pub fanout: fanout::Options,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            shard_mailbox: 4_096,
+            room_mailbox: 256,
+            gate_places: 4_096,
+            batch_entries_max: 512,
+            batch_bytes_max: 1 << 20,
+            rooms_max: 10_000,
+            retry_after: Duration::from_secs(1),
+            reopen_after: Duration::from_millis(100),
+            fanout: fanout::Options::default(),
+        }
+    }
+}
