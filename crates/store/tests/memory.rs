@@ -3,7 +3,7 @@
 
 use store::conformance::{Stage, run_all};
 use store::limits::{RUN_ATTEMPTS_MAX, WATCHES_MAX};
-use store::{Database, Error};
+use store::{Database, Error, Watch};
 
 #[tokio::test(start_paused = true)]
 async fn the_memory_engine_conforms() {
@@ -72,23 +72,25 @@ async fn a_closed_database_refuses_everything() {
 #[tokio::test]
 async fn watches_have_a_bound_and_abandoned_ones_do_not_count() {
     let database = Database::memory();
-    let watch = async |key: usize| {
-        let transaction = database.begin();
-        let watch = transaction.watch(&key.to_be_bytes()).await.unwrap();
-        transaction.commit().await.unwrap();
-        watch
-    };
     let mut watches = Vec::new();
     for key in 0..WATCHES_MAX {
-        watches.push(watch(key).await);
+        watches.push(watch(&database, key).await);
     }
-    assert_eq!(watch(WATCHES_MAX).await.await, Err(Error::TooManyWatches));
+    assert_eq!(watch(&database, WATCHES_MAX).await.await, Err(Error::TooManyWatches));
     watches.truncate(WATCHES_MAX / 2);
-    let woken = watch(WATCHES_MAX).await;
+    let woken = watch(&database, WATCHES_MAX).await;
     let mut writer = database.begin();
     writer.set(WATCHES_MAX.to_be_bytes().to_vec(), "1");
     writer.commit().await.unwrap();
     assert_eq!(woken.await, Ok(()));
+}
+
+/// Begins to watch a key.
+async fn watch(database: &Database, key: usize) -> Watch {
+    let transaction = database.begin();
+    let watch = transaction.watch(&key.to_be_bytes()).await.unwrap();
+    transaction.commit().await.unwrap();
+    watch
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ pub struct Stage {
     prefix: Vec<u8>,
 }
 
+type Check = fn(Stage) -> Played;
 type Played = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 macro_rules! checks {
@@ -33,7 +34,7 @@ macro_rules! checks {
 }
 
 /// Every check by its name.
-const CHECKS: &[(&str, fn(Stage) -> Played)] = checks![
+const CHECKS: &[(&str, Check)] = checks![
     reads::what_is_committed_is_read,
     reads::a_transaction_reads_its_own_writes,
     reads::own_writes_are_laid_over_ranges,

@@ -74,11 +74,12 @@ pub(crate) struct DirectoryLock(#[expect(dead_code, reason = "held for its lock"
 /// Opens or creates the store in `path` and verifies it.
 pub(crate) fn open(path: &Path, options: &Options) -> Result<FjallEngine, OpenError> {
     let at = Place(path);
+    let is_new = !path.try_exists().map_err(at.io("look for"))?;
     fs::create_dir_all(path).map_err(at.io("create the directory"))?;
     let lock = at.lock()?;
     let engine = path.join(ENGINE);
     if !engine.try_exists().map_err(at.io("look into"))? {
-        at.create(options)?;
+        at.create(options, is_new)?;
     }
     let database = at.recover(&engine, options)?;
     let rows = guarded(|| database.keyspace(ROWS, || keyspace_options(options)))
@@ -109,7 +110,7 @@ impl Place<'_> {
     }
 
     /// Creates an empty store aside and moves it into place, so that a crash leaves none or a whole one.
-    fn create(self, options: &Options) -> Result<(), OpenError> {
+    fn create(self, options: &Options, is_new: bool) -> Result<(), OpenError> {
         self.check_empty()?;
         let aside = self.0.join(ENGINE_NEW);
         if aside.try_exists().map_err(self.io("look into"))? {
@@ -122,7 +123,8 @@ impl Place<'_> {
         })?;
         Witness::create(&self.0.join(WITNESS)).map_err(self.io("write the witness in"))?;
         fs::rename(&aside, self.0.join(ENGINE)).map_err(self.io("move the new store into place in"))?;
-        for directory in [Some(self.0), self.0.parent()].into_iter().flatten() {
+        let parent = self.0.parent().filter(|_| is_new);
+        for directory in [Some(self.0), parent].into_iter().flatten() {
             let directory = if directory.as_os_str().is_empty() {
                 Path::new(".")
             } else {
