@@ -1,1 +1,99 @@
+//! `nave-follower`: what its hubs bring a provider, and what its own users' clients take from it. An entry is acknowledged
+//! when it is durable, stored once per provider however many clients read it, and shown to each client in order; a KeyPackage
+//! is given away once.
+//!
+//! It knows no rooms' rules and checks no MLS but the KeyPackages that its own clients upload. The main paths are
+//! [`deliver`](Follower::deliver) (from hubs), [`claim`](Follower::claim) (for inviters) and [`open`](Follower::open) (a
+//! client's event stream); [`service`] is the same over gRPC.
 
+mod claim;
+mod deliver;
+mod events;
+pub mod limits;
+mod metrics;
+pub mod service;
+mod upload;
+mod wake;
+
+use std::sync::Arc;
+
+use ledger::follower::FollowerError;
+use mimi::Provider;
+use store::Database;
+
+pub use deliver::{Body, Item, Refused, Stored};
+pub use events::{Acks, Events};
+
+/// Milliseconds since the UNIX epoch.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Why the follower cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The request is not what it should be; asking again does not help.
+    #[error("malformed: {0}")]
+    Malformed(&'static str),
+    /// Whoever asks may not ask this.
+    #[error("forbidden: {0}")]
+    Forbidden(&'static str),
+    /// More than is allowed.
+    #[error("too much: {0}")]
+    TooMuch(&'static str),
+    /// The store does not serve; asking again later may help.
+    #[error("storage")]
+    Storage(#[from] FollowerError),
+}
+
+impl From<store::Error> for Fault {
+    fn from(error: store::Error) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+impl store::Retry for Fault {
+    fn store_error(&self) -> Option<&store::Error> {
+        match self {
+            Self::Storage(error) => error.store_error(),
+            Self::Malformed(_) | Self::Forbidden(_) | Self::TooMuch(_) => None,
+        }
+    }
+}
+
+/// A provider as follower. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Follower {
+    provider: Provider,
+    database: Database,
+    clock: Clock,
+    wake: wake::Wake,
+    metrics: metrics::Metrics,
+}
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Follower")
+            .field("provider", &self.provider)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Follower {
+    /// The follower of `provider`, over a store that it may share with others.
+    pub fn new(provider: Provider, database: Database, clock: Clock) -> Self {
+        Self {
+            provider,
+            database,
+            clock,
+            wake: wake::Wake::new(),
+            metrics: metrics::Metrics::new(),
+        }
+    }
+
+    /// A clock that reads the system's.
+    pub fn system_clock() -> Clock {
+        Arc::new(|| {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+        })
+    }
+}

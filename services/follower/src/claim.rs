@@ -1,0 +1,209 @@
+//! For inviters: one KeyPackage of each client of a user, given to nobody else (mimi-protocol §5.2).
+
+use bytes::Bytes;
+use ledger::follower::{Claimed, KeyPackages, StoredKeyPackage};
+use ledger::{Digest, Millis};
+use mimi::key_material::{
+    ClientKeyMaterial, ClientStatus, KeyMaterialRequest, KeyMaterialResponse, KeyMaterialUserCode,
+};
+use mimi::mls::{KeyPackage, RequiredCapabilities, label};
+use mimi::{ClientUri, Decode as _, Encode as _, IdentifierUri, Protocol, Provider};
+use openmls_rust_crypto::RustCrypto;
+use openmls_traits::crypto::OpenMlsCrypto as _;
+use openmls_traits::types::{Ciphersuite, SignatureScheme};
+
+use crate::limits::{CLAIM_CANDIDATES_MAX, CLAIM_REPEAT_MS};
+use crate::{Fault, Follower};
+
+impl Follower {
+    /// Answers a KeyMaterialRequest that `source` brings: the requesting user's provider, or the hub of the room.
+    ///
+    /// The same request again within ten minutes gets the same answer, as long as none of its KeyPackages is used. A user
+    /// who does not exist and one who does not consent look the same.
+    ///
+    /// # Errors
+    /// The body is malformed, the target is not ours, or the store does not serve.
+    pub async fn claim(&self, source: &Provider, body: &Bytes) -> Result<Bytes, Fault> {
+        let request = KeyMaterialRequest::decode_exact(body).map_err(|error| Fault::Malformed(error.reason()))?;
+        let target = request
+            .target_user
+            .user()
+            .map_err(|_| Fault::Malformed("target user"))?;
+        if target.provider() != &self.provider {
+            return Err(Fault::Forbidden("the target user is not of this provider"));
+        }
+        if !is_authentic(&request, source) {
+            return Ok(refusal(&request, KeyMaterialUserCode::NoConsent));
+        }
+        let claim = claim_digest(source, body);
+        let now = (self.clock)();
+        let (request, claim, target) = (&request, &claim, &target);
+        let (response, outcomes) = self
+            .database
+            .run(|mut transaction| async move {
+                let open = &mut transaction;
+                let mut rows = KeyPackages(open);
+                if let Some(before) = unused(&rows, claim, now).await? {
+                    return Ok::<_, Fault>((transaction, (before, vec!["repeat"])));
+                }
+                let clients = rows.clients(target).await?;
+                let mut found = Vec::with_capacity(clients.len());
+                let mut references = Vec::new();
+                let mut outcomes = Vec::with_capacity(clients.len());
+                for client in clients {
+                    let (status, reference) = take_one(&mut rows, &client, request, now).await?;
+                    outcomes.push(match status {
+                        ClientStatus::Success(_) => "given",
+                        ClientStatus::Exhausted => "exhausted",
+                        ClientStatus::NothingCompatible(_) => "incompatible",
+                    });
+                    references.extend(reference);
+                    found.push(ClientKeyMaterial {
+                        status,
+                        client: IdentifierUri::from(&client),
+                    });
+                }
+                let response = Bytes::from(answer(request, found).encode());
+                if !references.is_empty() {
+                    let claimed = Claimed {
+                        at: Millis(now),
+                        response: response.clone(),
+                        references,
+                    };
+                    rows.put_claimed(claim, &claimed);
+                }
+                Ok((transaction, (response, outcomes)))
+            })
+            .await?;
+        for outcome in outcomes {
+            self.metrics.claimed(outcome);
+        }
+        Ok(response)
+    }
+}
+
+fn claim_digest(source: &Provider, body: &[u8]) -> Digest {
+    Digest::of(&[source.as_str().as_bytes(), &[0], body].concat())
+}
+
+/// The answer given before, if it still holds: it is young, and each of its KeyPackages still waits for a Welcome.
+async fn unused(rows: &KeyPackages<'_>, claim: &Digest, now: u64) -> Result<Option<Bytes>, Fault> {
+    let Some(before) = rows.claimed(claim).await? else {
+        return Ok(None);
+    };
+    if now.saturating_sub(before.at.0) > CLAIM_REPEAT_MS {
+        return Ok(None);
+    }
+    for reference in &before.references {
+        if rows.owner(reference).await?.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(before.response))
+}
+
+/// Takes out the first KeyPackage that fits; drops expired ones on the way.
+async fn take_one(
+    rows: &mut KeyPackages<'_>,
+    client: &ClientUri,
+    request: &KeyMaterialRequest,
+    now: u64,
+) -> Result<(ClientStatus, Option<Bytes>), Fault> {
+    let mut seen = None;
+    for stored in rows.available(client, CLAIM_CANDIDATES_MAX).await? {
+        let StoredKeyPackage {
+            reference,
+            key_package,
+            not_after,
+        } = stored;
+        if not_after <= now / 1_000 {
+            rows.forget(client, &reference);
+            continue;
+        }
+        let Ok(package) = KeyPackage::decode_exact(&key_package) else {
+            rows.forget(client, &reference);
+            continue;
+        };
+        if fits(
+            &package,
+            &request.acceptable_ciphersuites,
+            &request.required_capabilities,
+        ) {
+            rows.take(client, &reference);
+            return Ok((ClientStatus::Success(package), Some(reference)));
+        }
+        seen = Some(package.view().leaf.capabilities.capabilities());
+    }
+    Ok(match seen {
+        Some(capabilities) => (ClientStatus::NothingCompatible(Some(capabilities)), None),
+        None => (ClientStatus::Exhausted, None),
+    })
+}
+
+/// Whether a KeyPackage will do. What every client must be able to do (RFC 9420 §7.2: default extensions, proposals) is
+/// not listed in its capabilities.
+fn fits(package: &KeyPackage, suites: &[u16], required: &RequiredCapabilities) -> bool {
+    const DEFAULT_EXTENSIONS_MAX: u16 = 0x0005;
+    const DEFAULT_PROPOSALS_MAX: u16 = 0x0007;
+    let view = package.view();
+    let capabilities = &view.leaf.capabilities;
+    let extension = |each: &u16| *each <= DEFAULT_EXTENSIONS_MAX || capabilities.extensions.contains(*each);
+    let proposal = |each: &u16| *each <= DEFAULT_PROPOSALS_MAX || capabilities.proposals.contains(*each);
+    suites.contains(&view.cipher_suite)
+        && required.extension_types.iter().all(extension)
+        && required.proposal_types.iter().all(proposal)
+        && required
+            .credential_types
+            .iter()
+            .all(|each| capabilities.credentials.contains(*each))
+}
+
+/// The user status that the clients' statuses make (F-4: success for all, partial success for some).
+fn answer(request: &KeyMaterialRequest, clients: Vec<ClientKeyMaterial>) -> KeyMaterialResponse {
+    let given = clients.iter().filter(|client| client.key_package().is_some()).count();
+    let user_status = match given {
+        _ if clients.is_empty() => KeyMaterialUserCode::NoConsent,
+        0 => KeyMaterialUserCode::NoCompatibleMaterial,
+        all if all == clients.len() => KeyMaterialUserCode::Success,
+        _ => KeyMaterialUserCode::PartialSuccess,
+    };
+    KeyMaterialResponse {
+        protocol: Protocol::Mls10,
+        user_status,
+        user: request.target_user.clone(),
+        clients,
+    }
+}
+
+fn refusal(request: &KeyMaterialRequest, code: KeyMaterialUserCode) -> Bytes {
+    KeyMaterialResponse::refusal(code, request.target_user.clone())
+        .encode()
+        .into()
+}
+
+/// The requester is who it says (its credential names a client of the requesting user, and its key signed), and `source`
+/// may bring its requests: it is the user's own provider, or the hub of the room.
+fn is_authentic(request: &KeyMaterialRequest, source: &Provider) -> bool {
+    let (Ok(user), Ok(client)) = (request.requesting_user.user(), request.requester_credential.client()) else {
+        return false;
+    };
+    let hub = request.room_id.room().ok();
+    let may_bring = user.provider() == source || hub.is_some_and(|room| room.provider() == source);
+    may_bring && client.user() == user && is_signed(request)
+}
+
+fn is_signed(request: &KeyMaterialRequest) -> bool {
+    let content = label::sign_content(KeyMaterialRequest::LABEL, &request.tbs());
+    let scheme = |suite: &u16| Ciphersuite::try_from(*suite).ok().map(SignatureScheme::from);
+    let fitting = request.acceptable_ciphersuites.iter().filter_map(scheme);
+    // The suites' schemes differ in the form of their keys: the first that verifies is the one that was meant.
+    let mut schemes: Vec<SignatureScheme> = fitting.collect();
+    schemes.dedup();
+    schemes.truncate(4);
+    schemes.iter().any(|scheme| {
+        let (key, signature) = (&request.requester_signature_key, &request.signature);
+        RustCrypto::default()
+            .verify_signature(*scheme, &content, key, signature)
+            .is_ok()
+    })
+}

@@ -1,0 +1,213 @@
+//! To our own clients: each room's entries in order, from the first one that the client has not acknowledged. Whoever does
+//! not read is waited for; whoever comes back begins where it stopped.
+
+use std::collections::BTreeMap;
+
+use ledger::follower::{InboxEntry, InboxPosition, Inboxes};
+use mimi::{ClientUri, RoomUri};
+use proto::follower::Event;
+use tokio::sync::{broadcast, mpsc};
+
+use crate::limits::{CLIENT_ROOMS_MAX, STREAM_EVENTS_MAX, STREAM_PAGE_BYTES};
+use crate::wake::Changed;
+use crate::{Fault, Follower};
+
+/// A client's events. The stream ends with a fault, or when it is dropped.
+pub type Events = mpsc::Receiver<Result<Event, Fault>>;
+
+/// Takes a client's acknowledgements.
+#[derive(Debug, Clone)]
+pub struct Acks {
+    follower: Follower,
+    client: ClientUri,
+}
+
+/// Where one stream stands in each room it shows: the next place to send.
+type Places = BTreeMap<RoomUri, InboxPosition>;
+
+impl Follower {
+    /// Opens a client's event stream.
+    ///
+    /// # Errors
+    /// The client is not ours, or the store does not serve.
+    pub async fn open(&self, client: ClientUri) -> Result<(Events, Acks), Fault> {
+        self.own(&client)?;
+        let wakes = self.wake.subscribe();
+        let places = self.places(&client).await?;
+        let (sender, events) = mpsc::channel(STREAM_EVENTS_MAX);
+        let stream = Stream {
+            follower: self.clone(),
+            client: client.clone(),
+            places,
+            sender,
+        };
+        self.metrics.streams.add(1, &[]);
+        tokio::spawn(stream.run(wakes));
+        Ok((
+            events,
+            Acks {
+                follower: self.clone(),
+                client,
+            },
+        ))
+    }
+
+    async fn places(&self, client: &ClientUri) -> Result<Places, Fault> {
+        let mut transaction = self.database.begin();
+        let followed = Inboxes(&mut transaction)
+            .subscriptions(client, None, CLIENT_ROOMS_MAX)
+            .await?;
+        Ok(followed
+            .into_iter()
+            .map(|subscription| (subscription.room, subscription.next))
+            .collect())
+    }
+}
+
+impl Acks {
+    /// The client has stored everything of the room up to and including `position`.
+    ///
+    /// # Errors
+    /// The store does not serve.
+    pub async fn acknowledge(&self, room: &RoomUri, position: InboxPosition) -> Result<(), Fault> {
+        self.follower
+            .database
+            .run(|mut transaction| async move {
+                let open = &mut transaction;
+                let mut inboxes = Inboxes(open);
+                let Some(next) = inboxes.subscription(&self.client, room).await? else {
+                    return Ok((transaction, ()));
+                };
+                // Nobody can acknowledge what is not there yet.
+                let past = position.next().min(inboxes.head(room).await?.next);
+                if past > next {
+                    inboxes.put_subscription(&self.client, room, past);
+                }
+                Ok::<_, Fault>((transaction, ()))
+            })
+            .await
+    }
+}
+
+struct Stream {
+    follower: Follower,
+    client: ClientUri,
+    places: Places,
+    sender: mpsc::Sender<Result<Event, Fault>>,
+}
+
+impl Stream {
+    async fn run(mut self, mut wakes: broadcast::Receiver<Changed>) {
+        if let Err(Stop::Fault(fault)) = self.show(&mut wakes).await {
+            tracing::warn!(%fault, "an event stream ends");
+            self.sender.send(Err(fault)).await.ok();
+        }
+        self.follower.metrics.streams.add(-1, &[]);
+    }
+
+    async fn show(&mut self, wakes: &mut broadcast::Receiver<Changed>) -> Result<(), Stop> {
+        for room in self.places.keys().cloned().collect::<Vec<_>>() {
+            self.show_room(&room).await?;
+        }
+        loop {
+            let woken = tokio::select! {
+                biased;
+                () = self.sender.closed() => return Err(Stop::Gone),
+                woken = wakes.recv() => woken,
+            };
+            match woken {
+                Ok(changed) => self.changed(&changed).await?,
+                Err(broadcast::error::RecvError::Lagged(_)) => self.all_changed().await?,
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+
+    async fn changed(&mut self, changed: &Changed) -> Result<(), Stop> {
+        if changed.clients.contains(&self.client) {
+            let mut transaction = self.follower.database.begin();
+            let next = Inboxes(&mut transaction)
+                .subscription(&self.client, &changed.room)
+                .await;
+            match next.map_err(Fault::from)? {
+                Some(next) => self.goes_on(&changed.room, next),
+                None => {
+                    self.places.remove(&changed.room);
+                }
+            }
+        }
+        self.show_room(&changed.room).await
+    }
+
+    /// The room is followed from `next` on. What was shown already is not shown again; a client that followed anew in the
+    /// meantime begins at the later place.
+    fn goes_on(&mut self, room: &RoomUri, next: InboxPosition) {
+        let place = self.places.entry(room.clone()).or_insert(next);
+        *place = next.max(*place);
+    }
+
+    /// Some wake-ups were missed: what is followed, and where each inbox stands, is read again.
+    async fn all_changed(&mut self) -> Result<(), Stop> {
+        let followed = self.follower.places(&self.client).await?;
+        self.places.retain(|room, _| followed.contains_key(room));
+        for (room, next) in followed {
+            self.goes_on(&room, next);
+            self.show_room(&room).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what the room has from this stream's place on.
+    async fn show_room(&mut self, room: &RoomUri) -> Result<(), Stop> {
+        while let Some(from) = self.places.get(room).copied() {
+            let mut transaction = self.follower.database.begin();
+            let page = Inboxes(&mut transaction).entries(room, from, STREAM_PAGE_BYTES).await;
+            let page = page.map_err(Fault::from)?;
+            if page.is_empty() {
+                break;
+            }
+            drop(transaction);
+            for (position, entry) in page {
+                if let Some(event) = self.event(room, position, entry) {
+                    self.sender.send(Ok(event)).await.map_err(|_| Stop::Gone)?;
+                }
+                self.places.insert(room.clone(), position.next());
+            }
+        }
+        Ok(())
+    }
+
+    /// What this client is shown of an entry; nothing of a Welcome for others.
+    fn event(&self, room: &RoomUri, position: InboxPosition, entry: InboxEntry) -> Option<Event> {
+        let key_package_refs = match entry.welcome {
+            None => Vec::new(),
+            Some(to) => {
+                let mine = to.into_iter().filter(|to| to.client == self.client);
+                let references: Vec<_> = mine.map(|to| to.reference).collect();
+                if references.is_empty() {
+                    return None;
+                }
+                references
+            }
+        };
+        Some(Event {
+            room: room.as_str().to_owned(),
+            position: position.0,
+            seq: entry.seq.0,
+            message: entry.message,
+            key_package_refs,
+        })
+    }
+}
+
+enum Stop {
+    /// The client went away.
+    Gone,
+    Fault(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}

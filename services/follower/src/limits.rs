@@ -1,0 +1,31 @@
+//! Every bound of the follower, in one place.
+
+/// KeyPackages in one upload.
+pub const UPLOAD_KEY_PACKAGES_MAX: usize = 256;
+
+/// KeyPackages that one client can have waiting; more are refused.
+pub const CLIENT_KEY_PACKAGES_MAX: usize = 1_024;
+
+/// KeyPackages of one client that a claim looks at before it says that nothing fits.
+pub const CLAIM_CANDIDATES_MAX: usize = 64;
+
+/// For how long the same claim gets the same answer while its KeyPackages are unused, in milliseconds.
+pub const CLAIM_REPEAT_MS: u64 = 10 * 60 * 1_000;
+
+/// Items in one delivery.
+pub const DELIVERY_ITEMS_MAX: usize = 4_096;
+
+/// FanoutMessages in one /notify body.
+pub const NOTIFY_MESSAGES_MAX: usize = 4_096;
+
+/// Rooms that one client can follow.
+pub const CLIENT_ROOMS_MAX: usize = 10_000;
+
+/// Events that wait in a stream whose client does not read.
+pub const STREAM_EVENTS_MAX: usize = 64;
+
+/// Octets of inbox entries that one stream reads at once.
+pub const STREAM_PAGE_BYTES: usize = 256 * 1_024;
+
+/// Wake-ups that wait for a slow stream; past that it looks at everything again.
+pub const WAKES_MAX: usize = 1_024;

@@ -1,0 +1,49 @@
+//! What the follower counts. Labels are fixed words; never a room, a user or a client.
+
+use opentelemetry::metrics::{Counter, UpDownCounter};
+use opentelemetry::{KeyValue, global};
+
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    /// Entries stored; `outcome` is `stored`, `repeat`, `refused`.
+    deliveries: Counter<u64>,
+    /// A hub contradicts itself; `reason` is `gap`, `chain`, `bytes`. Somebody must look.
+    alarms: Counter<u64>,
+    /// KeyPackages given away; `outcome` is `given`, `exhausted`, `incompatible`, `repeat`.
+    claims: Counter<u64>,
+    /// Event streams open now.
+    pub(crate) streams: UpDownCounter<i64>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let meter = global::meter("nave.follower");
+        Self {
+            deliveries: meter
+                .u64_counter("nave.follower.deliveries")
+                .with_unit("{entry}")
+                .build(),
+            alarms: meter.u64_counter("nave.follower.alarms").with_unit("{alarm}").build(),
+            claims: meter
+                .u64_counter("nave.follower.claims")
+                .with_unit("{key_package}")
+                .build(),
+            streams: meter
+                .i64_up_down_counter("nave.follower.streams")
+                .with_unit("{stream}")
+                .build(),
+        }
+    }
+
+    pub(crate) fn delivered(&self, outcome: &'static str, count: u64) {
+        self.deliveries.add(count, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    pub(crate) fn alarm(&self, reason: &'static str) {
+        self.alarms.add(1, &[KeyValue::new("reason", reason)]);
+    }
+
+    pub(crate) fn claimed(&self, outcome: &'static str) {
+        self.claims.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+}

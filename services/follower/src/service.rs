@@ -1,0 +1,186 @@
+//! The follower over gRPC, for edges and couriers.
+
+use std::pin::Pin;
+
+use futures::Stream;
+use ledger::follower::InboxPosition;
+use ledger::{Chain, Digest, LedgerId, Offset, Seq};
+use mimi::{ClientUri, RoomUri};
+use proto::follower::follower_server::{Follower as Service, FollowerServer};
+use proto::follower::{
+    ClaimRequest, ClaimResponse, Delivery, Done, Event, EventAck, EventsRequest, FollowRequest, NotifyRequest, Open,
+    PositionRequest, UploadRequest, UploadResponse, events_request,
+};
+use proto::link::{Acknowledge, ItemRefusal, Position, item};
+use route::ShardId;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::deliver::{Body, Item};
+use crate::events::Acks;
+use crate::{Fault, Follower};
+
+/// Octets of the largest message taken: a delivery of full frames with its names.
+const MESSAGE_BYTES_MAX: usize = 20 << 20;
+
+/// The gRPC service of a follower.
+pub fn server(follower: Follower) -> FollowerServer<impl Service> {
+    FollowerServer::new(Rpc(follower))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+struct Rpc(Follower);
+
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Malformed(_) => Self::invalid_argument(fault.to_string()),
+            Fault::Forbidden(_) => Self::permission_denied(fault.to_string()),
+            Fault::TooMuch(_) => Self::out_of_range(fault.to_string()),
+            Fault::Storage(error) => {
+                tracing::warn!(%error, "the store does not serve");
+                Self::unavailable("storage")
+            }
+        }
+    }
+}
+
+fn parse<T: std::str::FromStr>(text: &str, what: &'static str) -> Result<T, Status> {
+    text.parse().map_err(|_| Fault::Malformed(what).into())
+}
+
+fn array<const N: usize>(octets: &[u8], what: &'static str) -> Result<[u8; N], Status> {
+    octets.try_into().map_err(|_| Fault::Malformed(what).into())
+}
+
+fn parse_item(item: proto::link::Item) -> Result<Item, Status> {
+    let body = match item.body {
+        Some(item::Body::Message(message)) => Body::Message(message),
+        Some(item::Body::Digest(digest)) => Body::Digest(Digest(array(&digest, "digest")?)),
+        None => return Err(Fault::Malformed("an item without a body").into()),
+    };
+    Ok(Item {
+        offset: Offset(item.offset),
+        room: parse(&item.room, "room")?,
+        seq: Seq(item.seq),
+        previous: Seq(item.previous_seq),
+        chain: Chain(array(&item.chain, "chain")?),
+        body,
+    })
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl Service for Rpc {
+    type EventsStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
+
+    async fn deliver(&self, request: Request<Delivery>) -> Answer<Acknowledge> {
+        let Delivery { hub, ledger, deliver } = request.into_inner();
+        let hub = parse(&hub, "hub")?;
+        let ledger = LedgerId(array(&ledger, "ledger")?);
+        let deliver = deliver.ok_or(Fault::Malformed("a delivery without items"))?;
+        let items: Result<Vec<_>, Status> = deliver.items.into_iter().map(parse_item).collect();
+        let stored = self.0.deliver(&hub, ledger, ShardId(deliver.shard), &items?).await?;
+        let refused = stored.refused.into_iter().map(|refused| ItemRefusal {
+            offset: refused.offset.0,
+            status: refused.status.into(),
+            reason: refused.reason.to_owned(),
+        });
+        Ok(Response::new(Acknowledge {
+            shard: deliver.shard,
+            next_offset: stored.next.0,
+            refused: refused.collect(),
+        }))
+    }
+
+    async fn position(&self, request: Request<PositionRequest>) -> Answer<Position> {
+        let PositionRequest { hub, ledger, shard } = request.into_inner();
+        let hub = parse(&hub, "hub")?;
+        let ledger = LedgerId(array(&ledger, "ledger")?);
+        let next = self.0.position(&hub, ledger, ShardId(shard)).await?;
+        Ok(Response::new(Position {
+            shard,
+            known: next.is_some(),
+            next_offset: next.unwrap_or_default().0,
+        }))
+    }
+
+    async fn notify(&self, request: Request<NotifyRequest>) -> Answer<Done> {
+        let NotifyRequest { hub, room, body } = request.into_inner();
+        self.0
+            .notify(&parse(&hub, "hub")?, &parse(&room, "room")?, &body)
+            .await?;
+        Ok(Response::new(Done {}))
+    }
+
+    async fn claim(&self, request: Request<ClaimRequest>) -> Answer<ClaimResponse> {
+        let ClaimRequest { source, request } = request.into_inner();
+        let response = self.0.claim(&parse(&source, "source")?, &request).await?;
+        Ok(Response::new(ClaimResponse { response }))
+    }
+
+    async fn upload_key_packages(&self, request: Request<UploadRequest>) -> Answer<UploadResponse> {
+        let UploadRequest {
+            user,
+            client,
+            key_packages,
+        } = request.into_inner();
+        let stored = key_packages.len();
+        let available = self
+            .0
+            .upload(&parse(&user, "user")?, &parse(&client, "client")?, &key_packages)
+            .await?;
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Ok(Response::new(UploadResponse {
+            stored: count(stored),
+            available: count(available),
+        }))
+    }
+
+    async fn follow(&self, request: Request<FollowRequest>) -> Answer<Done> {
+        let FollowRequest { client, room } = request.into_inner();
+        self.0
+            .follow(&parse(&client, "client")?, &parse(&room, "room")?)
+            .await?;
+        Ok(Response::new(Done {}))
+    }
+
+    async fn unfollow(&self, request: Request<FollowRequest>) -> Answer<Done> {
+        let FollowRequest { client, room } = request.into_inner();
+        self.0
+            .unfollow(&parse(&client, "client")?, &parse(&room, "room")?)
+            .await?;
+        Ok(Response::new(Done {}))
+    }
+
+    async fn events(&self, request: Request<Streaming<EventsRequest>>) -> Answer<Self::EventsStream> {
+        let mut requests = request.into_inner();
+        let first = requests.next().await.transpose()?.and_then(|request| request.kind);
+        let Some(events_request::Kind::Open(Open { client })) = first else {
+            return Err(Fault::Malformed("a stream opens with the client's name").into());
+        };
+        let client: ClientUri = parse(&client, "client")?;
+        let (events, acks) = self.0.open(client).await?;
+        tokio::spawn(take_acks(requests, acks));
+        let events = ReceiverStream::new(events).map(|event| event.map_err(Status::from));
+        Ok(Response::new(Box::pin(events)))
+    }
+}
+
+/// Writes acknowledgements until the client ends its side. The last one of what has arrived together stands for all.
+async fn take_acks(mut requests: Streaming<EventsRequest>, acks: Acks) {
+    while let Some(Ok(request)) = requests.next().await {
+        let Some(events_request::Kind::Ack(EventAck { room, position })) = request.kind else {
+            return;
+        };
+        let Ok(room) = room.parse::<RoomUri>() else {
+            return;
+        };
+        if let Err(error) = acks.acknowledge(&room, InboxPosition(position)).await {
+            tracing::warn!(%error, "an acknowledgement is not written");
+        }
+    }
+}
