@@ -29,7 +29,7 @@ impl Room {
         let mut rows = Rows::new();
         let mut entries = Vec::new();
         let answer = match what {
-            Appended::Commit(commit) => self.apply_commit(commit, now, &mut entries, &mut rows),
+            Appended::Commit(commit) => self.apply_commit(*commit, now, &mut entries, &mut rows),
             Appended::Proposals(proposals) => self.apply_proposals(proposals, now, &mut entries, &mut rows),
             Appended::Message(message) => self.apply_message(message, now, &mut entries, &mut rows),
             Appended::KeyMaterial(material) => self.apply_key_material(material, now, &mut rows),

@@ -59,7 +59,7 @@ pub struct Append {
 
 #[derive(Debug)]
 pub(crate) enum Appended {
-    Commit(CommitAppend),
+    Commit(Box<CommitAppend>),
     Proposals(ProposalsAppend),
     Message(MessageAppend),
     KeyMaterial(KeyMaterialAppend),

@@ -165,6 +165,11 @@ impl Room {
         Ok((room, applied))
     }
 
+    /// Whether the room is as `founding` left it: whoever asks again, having heard no answer, is to get the first one.
+    pub fn is_as_founded(&self, founding: &Founding) -> bool {
+        self.head.seq == Seq(0) && *self.group_info.octets() == founding.group_info
+    }
+
     /// Makes `snapshot` the one to open from.
     pub(crate) fn put_snapshot(&mut self, snapshot: Snapshot, rows: &mut BTreeMap<RowId, Option<Row>>) {
         let Snapshot { state, dictionary } = snapshot;

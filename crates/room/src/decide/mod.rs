@@ -52,7 +52,7 @@ impl Room {
             self.check_frame(message)?;
         }
         let what = match bundle {
-            HandshakeBundle::Commit { .. } => Appended::Commit(self.decide_commit(from, request, bundle)?),
+            HandshakeBundle::Commit { .. } => Appended::Commit(Box::new(self.decide_commit(from, request, bundle)?)),
             HandshakeBundle::Proposals { proposals } => {
                 Appended::Proposals(self.decide_proposals(from, request, proposals)?)
             }

@@ -1,0 +1,324 @@
+//! A client that sends whatever it is told to, rules or not: MLS is kept, the room's policy need not be.
+
+use bytes::Bytes;
+use client::mls::CIPHERSUITE;
+use mimi::codec::{Decode as _, Encode as _};
+use mimi::mls::{GroupInfo, Message, RatchetTree, Welcome};
+use mimi::notify::{FanoutContent, FanoutMessage};
+use mimi::update::{GroupInfoOption, HandshakeBundle, RatchetTreeOption, UpdateRequest};
+use mimi::{AppDataDictionary, AppDataOperation, AppDataUpdate, ClientUri, ComponentId, ParticipantListUpdate};
+use openmls::component::ComponentData;
+use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
+use openmls::prelude::*;
+use openmls_basic_credential::SignatureKeyPair;
+use openmls_rust_crypto::OpenMlsRustCrypto;
+
+use super::{World, id, shown};
+
+pub struct Raw {
+    pub uri: ClientUri,
+    pub provider: OpenMlsRustCrypto,
+    pub signer: SignatureKeyPair,
+    pub group: Option<MlsGroup>,
+    brought: usize,
+}
+
+/// What a commit of [`Raw`] holds.
+#[derive(Default)]
+pub struct Wish {
+    pub adds: Vec<KeyPackage>,
+    pub removes: Vec<u32>,
+    pub list: Option<ParticipantListUpdate>,
+    pub others: Vec<Proposal>,
+    /// Leaves what is pending out.
+    pub ignore_pending: bool,
+}
+
+/// A commit and what comes with it, before it is encoded.
+pub struct Parts {
+    pub commit: Message,
+    pub welcome: Option<Welcome>,
+    pub group_info: GroupInfo,
+    pub tree: RatchetTree,
+}
+
+impl Parts {
+    pub fn body(&self) -> Bytes {
+        self.with(
+            GroupInfoOption::Full(self.group_info.clone()),
+            RatchetTreeOption::Full(self.tree.clone()),
+        )
+    }
+
+    pub fn with(&self, group_info: GroupInfoOption, ratchet_tree: RatchetTreeOption) -> Bytes {
+        let bundle = HandshakeBundle::Commit {
+            commit: self.commit.clone(),
+            welcome: self.welcome.clone(),
+            group_info,
+            ratchet_tree,
+        };
+        UpdateRequest { bundle }.encode().into()
+    }
+}
+
+impl Raw {
+    pub fn new(path: &str) -> Self {
+        Self {
+            uri: format!("mimi://{path}").parse().unwrap(),
+            provider: OpenMlsRustCrypto::default(),
+            signer: SignatureKeyPair::new(CIPHERSUITE.signature_algorithm()).unwrap(),
+            group: None,
+            brought: 0,
+        }
+    }
+
+    pub fn group(&mut self) -> &mut MlsGroup {
+        self.group.as_mut().unwrap()
+    }
+
+    pub fn key_package(&self) -> Bytes {
+        let capabilities = Capabilities::builder()
+            .extensions(vec![ExtensionType::AppDataDictionary])
+            .proposals(vec![
+                ProposalType::AppDataUpdate,
+                ProposalType::AppEphemeral,
+                ProposalType::SelfRemove,
+            ])
+            .credentials(vec![CredentialType::Basic])
+            .build();
+        let credential = CredentialWithKey {
+            credential: BasicCredential::new(self.uri.as_str().as_bytes().to_vec()).into(),
+            signature_key: self.signer.public().into(),
+        };
+        let bundle = KeyPackage::builder()
+            .leaf_node_capabilities(capabilities)
+            .build(CIPHERSUITE, &self.provider, &self.signer, credential)
+            .unwrap();
+        bundle.key_package().tls_serialize_detached().unwrap().into()
+    }
+
+    /// Takes everything that its provider is shown.
+    pub fn catch_up(&mut self, world: &World) {
+        let entries = &world.log[self.brought..];
+        self.brought = world.log.len();
+        let own = self.uri.provider().clone();
+        for entry in entries.iter().filter(|entry| shown(entry, &own)) {
+            let fanout = FanoutMessage::decode_exact(&entry.message).unwrap();
+            match (&fanout.content, &mut self.group) {
+                (FanoutContent::Welcome { message, ratchet_tree }, None) => {
+                    let RatchetTreeOption::Full(tree) = ratchet_tree else {
+                        panic!("a Welcome without its tree")
+                    };
+                    let tree = RatchetTreeIn::tls_deserialize_exact_bytes(&tree.encode()).unwrap();
+                    let welcome = match MlsMessageIn::tls_deserialize_exact_bytes(message.octets())
+                        .unwrap()
+                        .extract()
+                    {
+                        MlsMessageBodyIn::Welcome(welcome) => welcome,
+                        other => panic!("{other:?}"),
+                    };
+                    let config = MlsGroupJoinConfig::builder()
+                        .wire_format_policy(MIXED_PLAINTEXT_WIRE_FORMAT_POLICY)
+                        .build();
+                    if let Ok(staged) = StagedWelcome::new_from_welcome(&self.provider, &config, welcome, Some(tree)) {
+                        self.group = Some(staged.into_group(&self.provider).unwrap());
+                    }
+                }
+                (FanoutContent::Commit { commit, .. }, Some(_)) => self.take(commit),
+                (FanoutContent::Proposals { proposals }, Some(_)) => {
+                    proposals.iter().for_each(|proposal| self.take(proposal));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn take(&mut self, message: &Message) {
+        let group = self.group.as_mut().unwrap();
+        if message.epoch() != Some(group.epoch().as_u64()) {
+            return;
+        }
+        let octets = MlsMessageIn::tls_deserialize_exact_bytes(message.octets()).unwrap();
+        let Ok(processed) = group.process_message(&self.provider, octets.try_into_protocol_message().unwrap()) else {
+            // Its own proposals it has already; its own commits it merges when they are accepted.
+            return;
+        };
+        match processed.into_content() {
+            ProcessedMessageContent::ProposalMessage(proposal) => {
+                group
+                    .store_pending_proposal(self.provider.storage(), *proposal)
+                    .unwrap();
+            }
+            ProcessedMessageContent::StagedCommitMessage(staged) => {
+                group.merge_staged_commit(&self.provider, *staged).unwrap();
+            }
+            ProcessedMessageContent::UnresolvedAppDataCommit(unresolved) => {
+                let updates: Vec<_> = unresolved.app_data_update_proposals().map(read).collect();
+                let changes = policy::apply_components(&dictionary(group), &updates).unwrap();
+                let mut updater = group.app_data_dictionary_updater();
+                for (component, value) in changes {
+                    updater.set(ComponentData::from_parts(component.0, value.unwrap().to_vec().into()));
+                }
+                let changes = updater.changes();
+                let staged = group
+                    .stage_app_data_commit(&self.provider, *unresolved, changes)
+                    .unwrap();
+                group.merge_staged_commit(&self.provider, staged).unwrap();
+            }
+            _ => {}
+        }
+    }
+
+    pub fn leaf_of(&mut self, client: &str) -> u32 {
+        let uri = format!("mimi://{client}");
+        let members: Vec<_> = self.group().members().collect();
+        let found = members
+            .iter()
+            .find(|member| BasicCredential::try_from(member.credential.clone()).unwrap().identity() == uri.as_bytes());
+        found.unwrap().index.u32()
+    }
+
+    /// UpdateRequest with one proposal.
+    pub fn propose(&mut self, proposal: Propose) -> Bytes {
+        let (message, _) = self
+            .group
+            .as_mut()
+            .unwrap()
+            .propose(&self.provider, &self.signer, proposal, ProposalOrRefType::Reference)
+            .unwrap();
+        proposals(&[message])
+    }
+
+    pub fn propose_list(&mut self, update: &ParticipantListUpdate) -> Bytes {
+        self.propose(Propose::UpdateAppDataComponent {
+            component_id: ComponentId::PARTICIPANT_LIST.0,
+            update: update.encode(),
+        })
+    }
+
+    /// A commit that is staged at this client and not merged.
+    pub fn commit(&mut self, wish: Wish) -> Parts {
+        let group = self.group.as_mut().unwrap();
+        let before = dictionary(group);
+        let tree = group.export_ratchet_tree();
+        let update = wish.list.map(|list| {
+            let update = AppDataUpdateProposal::update(ComponentId::PARTICIPANT_LIST.0, list.encode());
+            Proposal::AppDataUpdate(Box::new(update))
+        });
+        let mut builder = group
+            .commit_builder()
+            .consume_proposal_store(!wish.ignore_pending)
+            .propose_adds(wish.adds)
+            .propose_removals(wish.removes.into_iter().map(LeafNodeIndex::new))
+            .add_proposals(update)
+            .add_proposals(wish.others)
+            .load_psks(self.provider.storage())
+            .unwrap();
+        let updates: Vec<_> = builder.app_data_update_proposals().map(read).collect();
+        let mut updater = builder.app_data_dictionary_updater();
+        // Lists that no member would make are made anyhow, as far as they can be.
+        if let Ok(changes) = policy::apply_components(&before, &updates) {
+            for (component, value) in changes {
+                updater.set(ComponentData::from_parts(component.0, value.unwrap().to_vec().into()));
+            }
+        } else {
+            let list = before.component(ComponentId::PARTICIPANT_LIST).unwrap().to_vec();
+            updater.set(ComponentData::from_parts(ComponentId::PARTICIPANT_LIST.0, list.into()));
+        }
+        let changes = updater.changes();
+        builder.with_app_data_dictionary_updates(changes);
+        let bundle = builder
+            .create_group_info(true)
+            .use_ratchet_tree_extension(false)
+            .build(self.provider.rand(), self.provider.crypto(), &self.signer, |_| true)
+            .unwrap()
+            .stage_commit(&self.provider)
+            .unwrap();
+        let group = self.group.as_mut().unwrap();
+        let tree = group
+            .pending_commit()
+            .unwrap()
+            .export_ratchet_tree(self.provider.crypto(), tree);
+        let (commit, welcome, group_info) = bundle.into_contents();
+        Parts {
+            commit: Message::decode_exact(&commit.to_bytes().unwrap()).unwrap(),
+            welcome: welcome.map(|welcome| Welcome::decode_exact(&welcome.tls_serialize_detached().unwrap()).unwrap()),
+            group_info: GroupInfo::decode_exact(&group_info.unwrap().tls_serialize_detached().unwrap()).unwrap(),
+            tree: RatchetTree::decode_exact(&tree.unwrap().unwrap().tls_serialize_detached().unwrap()).unwrap(),
+        }
+    }
+
+    /// The last commit was refused.
+    pub fn forget(&mut self) {
+        let storage = self.provider.storage();
+        self.group.as_mut().unwrap().clear_pending_commit(storage).unwrap();
+    }
+
+    /// The last proposals were refused.
+    pub fn forget_proposals(&mut self) {
+        let storage = self.provider.storage();
+        self.group.as_mut().unwrap().clear_pending_proposals(storage).unwrap();
+    }
+
+    /// The last commit was accepted.
+    pub fn merge(&mut self) {
+        self.group
+            .as_mut()
+            .unwrap()
+            .merge_pending_commit(&self.provider)
+            .unwrap();
+    }
+}
+
+pub fn proposals(messages: &[MlsMessageOut]) -> Bytes {
+    let proposals = messages
+        .iter()
+        .map(|each| Message::decode_exact(&each.to_bytes().unwrap()).unwrap())
+        .collect();
+    UpdateRequest {
+        bundle: HandshakeBundle::Proposals { proposals },
+    }
+    .encode()
+    .into()
+}
+
+/// Decodes a KeyPackage.
+pub fn key_package(octets: &[u8]) -> KeyPackage {
+    KeyPackageIn::tls_deserialize_exact_bytes(octets)
+        .unwrap()
+        .validate(OpenMlsRustCrypto::default().crypto(), ProtocolVersion::Mls10)
+        .unwrap()
+}
+
+fn dictionary(group: &MlsGroup) -> AppDataDictionary {
+    let extension = group.extensions().app_data_dictionary().unwrap();
+    let entries = extension.dictionary().entries();
+    AppDataDictionary(
+        entries
+            .map(|each| (ComponentId(each.id()), Bytes::copy_from_slice(each.data())))
+            .collect(),
+    )
+}
+
+fn read(proposal: &AppDataUpdateProposal) -> AppDataUpdate {
+    AppDataUpdate {
+        component: ComponentId(proposal.component_id()),
+        operation: match proposal.operation() {
+            AppDataUpdateOperation::Update(octets) => AppDataOperation::Update(octets.as_slice().to_vec().into()),
+            AppDataUpdateOperation::Remove => AppDataOperation::Remove,
+        },
+    }
+}
+
+impl World {
+    /// A raw client with a role, brought in by a member.
+    pub fn invite_raw(&mut self, by: &mut client::mls::Member, role: u32, path: &str) -> Raw {
+        let mut raw = Raw::new(path);
+        let body = by.add_user(&id(), &raw.uri.user(), role, &[raw.key_package()]).unwrap();
+        self.handshake(by, &body).unwrap();
+        self.bring(by);
+        raw.catch_up(self);
+        assert!(raw.group.is_some());
+        raw
+    }
+}
