@@ -172,11 +172,13 @@ async fn a_panic_of_the_commit_thread_is_fatal() {
 async fn closing_settles_what_was_queued() {
     let (database, groups, gate) = gated();
     let mut commits = JoinSet::new();
-    for key in 1..=20 {
+    commits.spawn(put(database.clone(), 1));
+    settle().await;
+    groups.recv().unwrap();
+    for key in 2..=20 {
         commits.spawn(put(database.clone(), key));
     }
     settle().await;
-    groups.recv().unwrap();
     let closing = tokio::spawn(database.clone().close());
     settle().await;
     assert!(!closing.is_finished());
