@@ -19,9 +19,25 @@
 //!
 //! Shard, follower, cursor chunk, chunk and part are `u32`; offset and seq `u64`; a set 16 octets; a generation is the
 //! term in which it was written and a number that only grows in it, both `u64`. A room and a provider are text with a
-//! zero octet behind. A row is a tag (the table in this file) and what the row's id holds: `u64`, `u32`, 32 octets, or
-//! octets in which 00 becomes 00 FF, with 00 behind. So no row's key is the beginning of another's, and all blobs of a
-//! row, or those before a generation, are one range that can be cleared without reading.
+//! zero octet behind. A row is a tag and what its id holds:
+//!
+//! | tag | row | what follows |
+//! |---|---|---|
+//! | 01 | head | |
+//! | 02 | snapshot | epoch (`u64`) |
+//! | 03 | delta | epoch (`u64`) |
+//! | 04 | dictionary | digest (32 octets) |
+//! | 05 | pending | number (`u32`) |
+//! | 06 | blocked | user, escaped |
+//! | 07 | leaving | user, escaped |
+//! | 08 | frozen | |
+//! | 09 | group info | |
+//! | 0a | route | KeyPackageRef, escaped |
+//! | 0b | answer | digest (32 octets) |
+//! | 0c | follower | provider, escaped |
+//!
+//! Escaped: 00 becomes 00 FF, and 00 is behind. So no row's key is the beginning of another's, and all blobs of a row, or
+//! those before a generation, are one range that can be cleared without reading.
 //!
 //! The tables `B` and `F` (beats and fences) are the crate `shard`'s, `P` is the follower's.
 

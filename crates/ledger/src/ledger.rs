@@ -14,6 +14,9 @@ use crate::read::{CorruptRow, corrupt};
 use crate::records;
 use crate::{LedgerId, SetId};
 
+/// Recipient sets by shard and name.
+pub(crate) type Sets = HashMap<(ShardId, SetId), Arc<Recipients>>;
+
 /// What a new ledger begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Founding {
@@ -44,7 +47,7 @@ pub struct Ledger {
     id: LedgerId,
     shards: Shards,
     /// Sets read lately. A set's name says its content, so they never grow stale.
-    pub(crate) sets: Arc<Mutex<HashMap<(ShardId, SetId), Arc<Recipients>>>>,
+    pub(crate) sets: Arc<Mutex<Sets>>,
 }
 
 impl Ledger {

@@ -1,6 +1,6 @@
 //! Reads: each in one transaction, hence of one moment. They need no tenure and hinder no write.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use store::{Bounds, Isolation, KeyRange, Transaction};
 
 use crate::cursor::{Cursor, FollowerId};
 use crate::keys::{self, Generation};
+use crate::ledger::Sets;
 use crate::records;
 use crate::value::{BadValue, Reference, Value};
 use crate::{Ledger, LogEntry, Offset, SetId, rows};
@@ -187,7 +188,7 @@ impl Ledger {
         shard: ShardId,
         set: SetId,
     ) -> Result<Arc<Recipients>, ReadError> {
-        let kept = |sets: &HashMap<_, Arc<Recipients>>| sets.get(&(shard, set)).cloned();
+        let kept = |sets: &Sets| sets.get(&(shard, set)).cloned();
         if let Some(recipients) = kept(&self.sets.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(recipients);
         }
