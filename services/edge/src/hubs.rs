@@ -120,11 +120,11 @@ impl Hubs {
                 match response.outcome {
                     Some(room_response::Outcome::Answer(body)) => return Ok(body),
                     Some(room_response::Outcome::Refused(refused)) => {
-                        let retry_after = (refused.retry_after_ms > 0)
-                            .then(|| Duration::from_millis(refused.retry_after_ms));
+                        let retry_after =
+                            (refused.retry_after_ms > 0).then(|| Duration::from_millis(refused.retry_after_ms));
                         let status = u16::try_from(refused.status).unwrap_or(500);
                         return Err(Reply {
-                            retry_after: retry_after.or(matches!(status, 429 | 503).then_some(RETRY_AFTER)),
+                            retry_after: retry_after.or_else(|| matches!(status, 429 | 503).then_some(RETRY_AFTER)),
                             ..Reply::refused(status, refused.reason)
                         });
                     }
@@ -146,7 +146,10 @@ impl Hubs {
     fn locate(&self, room: &str) -> HubClient<Channel> {
         let node = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            let owner = known.shards.as_ref().and_then(|shards| known.map.owner(shards.of(room)));
+            let owner = known
+                .shards
+                .as_ref()
+                .and_then(|shards| known.map.owner(shards.of(room)));
             owner.map(|owner| owner.node.clone())
         };
         self.client(node.as_deref())

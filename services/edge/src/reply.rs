@@ -67,6 +67,7 @@ impl Reply {
             Code::InvalidArgument => Self::refused(400, reason()),
             Code::PermissionDenied => Self::refused(403, reason()),
             Code::NotFound => Self::refused(404, reason()),
+            Code::OutOfRange => Self::refused(413, reason()),
             Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => {
                 tracing::debug!(%status, "a service behind the edge is unavailable");
                 Self::unavailable("overloaded")

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Status, Streaming};
 
-use super::{Api, status};
+use super::{Actor, Api, status};
 use crate::limits::EVENT_ACKS;
 
 pub(crate) type EventStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
@@ -26,11 +26,13 @@ impl Api {
         let place = self.event_streams.clone().try_acquire_owned();
         let place = place.map_err(|_| Status::resource_exhausted("too many event streams"))?;
         let first = tokio::time::timeout(self.federation.limits.header(), requests.message());
-        let first = first.await.map_err(|_| Status::deadline_exceeded("no first message"))??;
+        let first = first
+            .await
+            .map_err(|_| Status::deadline_exceeded("no first message"))??;
         let Some(events_request::Kind::Open(open)) = first.and_then(|first| first.kind) else {
             return Err(Status::invalid_argument("the first message must open the stream"));
         };
-        self.actor_of(user, &open.client)?;
+        Actor::new(user, &open.client)?;
 
         let (acks, forwarded) = mpsc::channel(EVENT_ACKS);
         let opened = EventsRequest {
@@ -65,7 +67,11 @@ async fn forward(mut requests: Streaming<EventsRequest>, acks: mpsc::Sender<Even
 }
 
 /// The stream, which keeps what it needs for as long as it lives.
-fn with<S: Stream>(stream: S, guard: DropGuard, place: tokio::sync::OwnedSemaphorePermit) -> impl Stream<Item = S::Item> {
+fn with<S: Stream>(
+    stream: S,
+    guard: DropGuard,
+    place: tokio::sync::OwnedSemaphorePermit,
+) -> impl Stream<Item = S::Item> {
     stream.map(move |item| {
         let _kept = (&guard, &place);
         item

@@ -4,9 +4,11 @@
 mod events;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use mimi::group_info::GroupInfoRequest;
+use mimi::limits::BODY_BYTES_MAX;
 use mimi::mls::KeyPackage;
 use mimi::submit::SubmitMessageRequest;
 use mimi::{ClientUri, Decode, RoomUri, UserUri};
@@ -19,7 +21,7 @@ use proto::provider::{
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
+use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::federation::{Asked, Endpoint, Federation, decode};
@@ -36,20 +38,49 @@ pub(crate) fn routes(
     let event_streams = federation.limits.event_streams_max.min(Semaphore::MAX_PERMITS);
     let api = Api {
         federation,
-        tokens,
         hub_sender,
         event_streams: Arc::new(Semaphore::new(event_streams)),
         cancel,
     };
-    let server = ProviderServer::new(api)
-        .max_decoding_message_size(GRPC_BYTES_MAX)
-        .max_encoding_message_size(GRPC_BYTES_MAX);
-    tonic::service::Routes::new(server).prepare()
+    // The token is checked before a message is read, so that strangers cannot make us hold any.
+    let checked = InterceptedService::new(
+        ProviderServer::new(api)
+            .max_decoding_message_size(CALL_BYTES_MAX)
+            .max_encoding_message_size(GRPC_BYTES_MAX),
+        move |request: Request<()>| authenticate(&tokens, request),
+    );
+    tonic::service::Routes::new(checked).prepare()
+}
+
+/// Octets of a message from a client: the largest body, and what is around it.
+const CALL_BYTES_MAX: usize = BODY_BYTES_MAX + (1 << 20);
+
+/// Leaves the token's user among the request's extensions.
+fn authenticate(tokens: &Tokens, mut request: Request<()>) -> Result<Request<()>, Status> {
+    let header = request
+        .metadata()
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
+    let token = header.and_then(|header| header.strip_prefix("Bearer "));
+    let user = token.and_then(|token| tokens.user(token)).cloned();
+    let user = user.ok_or_else(|| Status::unauthenticated("no or unknown bearer token"))?;
+    request.extensions_mut().insert(user);
+    Ok(request)
+}
+
+/// Whom [`authenticate`] found.
+fn user<T>(request: &Request<T>) -> Result<UserUri, Status> {
+    let user = request.extensions().get::<UserUri>();
+    user.cloned().ok_or_else(|| Status::unauthenticated("no bearer token"))
+}
+
+/// The client that acts, if it is the token's user's.
+fn actor<T>(request: &Request<T>, client: &str) -> Result<Actor, Status> {
+    Actor::new(user(request)?, client)
 }
 
 struct Api {
     federation: Arc<Federation>,
-    tokens: Tokens,
     hub_sender: Bytes,
     /// Event streams that may still be opened.
     event_streams: Arc<Semaphore>,
@@ -62,41 +93,32 @@ struct Actor {
     client: ClientUri,
 }
 
-impl Api {
-    fn user(&self, metadata: &MetadataMap) -> Result<UserUri, Status> {
-        let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
-        let token = header.and_then(|header| header.strip_prefix("Bearer "));
-        let user = token.and_then(|token| self.tokens.user(token));
-        user.cloned()
-            .ok_or_else(|| Status::unauthenticated("no or unknown bearer token"))
-    }
-
-    fn actor(&self, metadata: &MetadataMap, client: &str) -> Result<Actor, Status> {
-        self.actor_of(self.user(metadata)?, client)
-    }
-
-    fn actor_of(&self, user: UserUri, client: &str) -> Result<Actor, Status> {
+impl Actor {
+    fn new(user: UserUri, client: &str) -> Result<Self, Status> {
         let client: ClientUri = client
             .parse()
             .map_err(|error| Status::invalid_argument(format!("client is not a canonical client URI: {error}")))?;
         if client.user() != user {
             return Err(Status::permission_denied("not a client of the token's user"));
         }
-        Ok(Actor { user, client })
+        Ok(Self { user, client })
     }
+}
 
-    /// Authenticates, takes a token of the user's bucket, and brings the call to the room's hub.
+impl Api {
+    /// Takes a token of the user's bucket and brings the call to the room's hub.
     async fn room_call(
         &self,
         endpoint: Endpoint,
         request: Request<RoomCall>,
         check: impl FnOnce(&Actor, &Bytes) -> Result<(), Reply>,
     ) -> Result<Response<Answer>, Status> {
-        let actor = self.actor(request.metadata(), &request.get_ref().client)?;
+        let actor = actor(&request, &request.get_ref().client)?;
         let call = request.into_inner();
         let room = room(&call.room)?;
+        let since = Instant::now();
         let reply = self.to_hub(endpoint, &actor, &room, call.body, check).await;
-        Ok(Response::new(reply.unwrap_or_else(|refused| refused).into()))
+        Ok(self.answer(endpoint, reply, since))
     }
 
     async fn to_hub(
@@ -115,6 +137,13 @@ impl Api {
         } else {
             federation.relay(room.provider(), endpoint, room.as_str(), body).await
         })
+    }
+
+    fn answer(&self, endpoint: Endpoint, reply: Result<Reply, Reply>, since: Instant) -> Response<Answer> {
+        let (Ok(reply) | Err(reply)) = reply;
+        let metrics = &self.federation.metrics;
+        metrics.answered(endpoint.name(), "api", reply.status, since);
+        Response::new(reply.into())
     }
 
     async fn ask_key_material(&self, actor: &Actor, call: RoomCall) -> Result<Reply, Reply> {
@@ -143,6 +172,7 @@ fn status(reply: Reply) -> Status {
         400 => Status::invalid_argument(reason),
         403 => Status::permission_denied(reason),
         404 => Status::not_found(reason),
+        413 => Status::out_of_range(reason),
         429 => Status::resource_exhausted(reason),
         503 => Status::unavailable(reason),
         _ => Status::internal(reason),
@@ -169,7 +199,7 @@ fn asks_for_itself(actor: &Actor, body: &Bytes) -> Result<(), Reply> {
 #[tonic::async_trait]
 impl ProviderService for Api {
     async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
-        let user = self.user(request.metadata())?;
+        let user = user(&request)?;
         Ok(Response::new(WhoAmIResponse {
             provider: self.federation.us.as_str().to_owned(),
             user: user.as_str().to_owned(),
@@ -181,7 +211,7 @@ impl ProviderService for Api {
         &self,
         request: Request<UploadKeyPackagesRequest>,
     ) -> Result<Response<UploadResponse>, Status> {
-        let actor = self.actor(request.metadata(), &request.get_ref().client)?;
+        let actor = actor(&request, &request.get_ref().client)?;
         self.federation.rates.admit_user(&actor.user).map_err(status)?;
         let key_packages = request.into_inner().key_packages;
         if key_packages.len() > self.federation.limits.upload_key_packages_max {
@@ -191,7 +221,9 @@ impl ProviderService for Api {
             let key_package = KeyPackage::decode_exact(octets)
                 .map_err(|error| Status::invalid_argument(format!("malformed KeyPackage: {error}")))?;
             if key_package.credential().client().as_ref() != Ok(&actor.client) {
-                return Err(Status::permission_denied("a KeyPackage's credential is not the client's"));
+                return Err(Status::permission_denied(
+                    "a KeyPackage's credential is not the client's",
+                ));
             }
         }
         let upload = UploadRequest {
@@ -205,7 +237,7 @@ impl ProviderService for Api {
     }
 
     async fn create_room(&self, request: Request<CreateRoomRequest>) -> Result<Response<Answer>, Status> {
-        let actor = self.actor(request.metadata(), &request.get_ref().client)?;
+        let actor = actor(&request, &request.get_ref().client)?;
         let request = request.into_inner();
         let room = room(&request.room)?;
         if *room.provider() != self.federation.us {
@@ -223,9 +255,10 @@ impl ProviderService for Api {
     }
 
     async fn key_material(&self, request: Request<RoomCall>) -> Result<Response<Answer>, Status> {
-        let actor = self.actor(request.metadata(), &request.get_ref().client)?;
+        let actor = actor(&request, &request.get_ref().client)?;
+        let since = Instant::now();
         let reply = self.ask_key_material(&actor, request.into_inner()).await;
-        Ok(Response::new(reply.unwrap_or_else(|refused| refused).into()))
+        Ok(self.answer(Endpoint::KeyMaterial, reply, since))
     }
 
     async fn update(&self, request: Request<RoomCall>) -> Result<Response<Answer>, Status> {
@@ -257,11 +290,8 @@ impl ProviderService for Api {
 
     type EventsStream = events::EventStream;
 
-    async fn events(
-        &self,
-        request: Request<Streaming<EventsRequest>>,
-    ) -> Result<Response<Self::EventsStream>, Status> {
-        let user = self.user(request.metadata())?;
+    async fn events(&self, request: Request<Streaming<EventsRequest>>) -> Result<Response<Self::EventsStream>, Status> {
+        let user = user(&request)?;
         let events = self.open_events(user, request.into_inner()).await?;
         Ok(Response::new(events))
     }
@@ -269,7 +299,7 @@ impl ProviderService for Api {
 
 impl Api {
     fn follow_request(&self, request: Request<FollowCall>) -> Result<FollowRequest, Status> {
-        let actor = self.actor(request.metadata(), &request.get_ref().client)?;
+        let actor = actor(&request, &request.get_ref().client)?;
         self.federation.rates.admit_user(&actor.user).map_err(status)?;
         let room = room(&request.get_ref().room)?;
         Ok(FollowRequest {
@@ -278,4 +308,3 @@ impl Api {
         })
     }
 }
-

@@ -48,7 +48,11 @@ impl Https {
     }
 
     /// Answers one request of whoever proved to be `peer`.
-    pub(crate) async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    pub(crate) async fn answer(
+        &self,
+        peer: &Peer,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
         let since = Instant::now();
         if request.uri().path() == peer::WELL_KNOWN {
             return Ok(self.directory(&request));
@@ -75,8 +79,14 @@ impl Https {
         }
         let mut document = Response::new(Full::new(self.document.clone()));
         let headers = document.headers_mut();
-        headers.insert(header::CONTENT_TYPE, const { header::HeaderValue::from_static("application/json") });
-        headers.insert(header::CACHE_CONTROL, const { header::HeaderValue::from_static(DIRECTORY_AGE) });
+        headers.insert(
+            header::CONTENT_TYPE,
+            const { header::HeaderValue::from_static("application/json") },
+        );
+        headers.insert(
+            header::CACHE_CONTROL,
+            const { header::HeaderValue::from_static(DIRECTORY_AGE) },
+        );
         document
     }
 
@@ -196,4 +206,3 @@ fn response(reply: Reply) -> Response<Full<Bytes>> {
     }
     response
 }
-

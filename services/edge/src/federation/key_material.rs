@@ -109,7 +109,10 @@ impl Federation {
 
     /// A local user asks. The one place that knows the way: through the room's hub, or directly without a room.
     pub(crate) async fn key_material_of_local(&self, asked: &Asked, body: Bytes) -> Reply {
-        let asked_of = asked.room.as_ref().map_or(asked.target.provider(), RoomUri::provider);
+        let asked_of = asked
+            .room
+            .as_ref()
+            .map_or_else(|| asked.target.provider(), RoomUri::provider);
         let target = asked.target.as_str();
         if *asked_of == self.us {
             self.answer(&self.us, Endpoint::KeyMaterial, target, body).await

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use link::{LedgerId, Peer, Unavailable};
 use mimi::{Provider, RoomUri};
 use proto::follower::{Delivery, PositionRequest};
-use proto::link::{Acknowledge, Answer, Call, Deliver, Item, ItemRefusal};
+use proto::link::{Acknowledge, Answer, Call, Deliver, ItemRefusal};
 
 use super::{Endpoint, Federation};
 use crate::reply::Reply;
@@ -34,7 +34,11 @@ impl LinkService {
             shard,
         };
         let mut follower = self.0.follower.clone();
-        let position = self.0.in_time(follower.position(request)).await.map_err(|_| Unavailable)?;
+        let position = self
+            .0
+            .in_time(follower.position(request))
+            .await
+            .map_err(|_| Unavailable)?;
         Ok(position.known.then_some(position.next_offset))
     }
 }
@@ -60,8 +64,12 @@ impl link::Service for LinkService {
     async fn deliver(&self, peer: &Peer, ledger: LedgerId, mut deliver: Deliver) -> Result<Acknowledge, Unavailable> {
         let since = Instant::now();
         let (hub, shard) = (peer.name(), deliver.shard);
-        let (own, foreign): (Vec<Item>, Vec<Item>) = deliver.items.into_iter().partition(|item| owns(peer, &item.room));
-        deliver.items = own;
+        let offered: Vec<(u64, bool)> = deliver
+            .items
+            .iter()
+            .map(|item| (item.offset, owns(peer, &item.room)))
+            .collect();
+        deliver.items.retain(|item| owns(peer, &item.room));
         let mut acknowledge = if deliver.items.is_empty() {
             let next_offset = self.durable_position(hub, ledger, shard).await?.unwrap_or(0);
             Acknowledge {
@@ -81,15 +89,34 @@ impl link::Service for LinkService {
             self.0.metrics.answered("deliver", "link", status, since);
             answer.map_err(|_| Unavailable)?
         };
-        if !foreign.is_empty() {
-            tracing::warn!(%peer, entries = foreign.len(), "entries of rooms that are not the sender's");
-            acknowledge.refused.extend(foreign.iter().map(|item| ItemRefusal {
-                offset: item.offset,
-                status: 403,
-                reason: "only a room's hub may bring its entries".to_owned(),
-            }));
+        if offered.iter().any(|(_, own)| !own) {
+            tracing::warn!(%peer, shard, "entries of rooms that are not the sender's");
+            refuse_foreign(&mut acknowledge, &offered);
         }
         Ok(acknowledge)
+    }
+}
+
+/// Adds the refusals of entries that were not passed on. The watermark moves past them, up to the first entry of the
+/// follower's own that is not durable.
+fn refuse_foreign(acknowledge: &mut Acknowledge, offered: &[(u64, bool)]) {
+    for (offset, own) in offered {
+        if !own {
+            acknowledge.refused.push(ItemRefusal {
+                offset: *offset,
+                status: 403,
+                reason: "only a room's hub may bring its entries".to_owned(),
+            });
+        }
+    }
+    for (offset, own) in offered {
+        if *offset < acknowledge.next_offset {
+            continue;
+        }
+        if *own {
+            break;
+        }
+        acknowledge.next_offset = offset + 1;
     }
 }
 
@@ -106,4 +133,33 @@ fn speaker(peer: &Peer, call: &Call) -> Provider {
 fn owns(peer: &Peer, room: &str) -> bool {
     room.parse::<RoomUri>()
         .is_ok_and(|room| peer.may_speak_for(room.provider()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watermark_moves_past_what_was_refused_and_not_past_what_is_missing() {
+        let offered = [
+            (40, false),
+            (41, true),
+            (42, false),
+            (45, false),
+            (46, true),
+            (47, false),
+        ];
+        let next = |durable| {
+            let mut acknowledge = Acknowledge {
+                shard: 3,
+                next_offset: durable,
+                refused: Vec::new(),
+            };
+            refuse_foreign(&mut acknowledge, &offered);
+            let refused: Vec<u64> = acknowledge.refused.iter().map(|refused| refused.offset).collect();
+            assert_eq!(refused, [40, 42, 45, 47]);
+            acknowledge.next_offset
+        };
+        assert_eq!((next(40), next(42), next(47)), (41, 46, 48));
+    }
 }

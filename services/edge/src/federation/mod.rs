@@ -98,6 +98,7 @@ pub(crate) struct Federation {
 impl Federation {
     /// Answers one request of `source`, who has proved to be that provider and been admitted by [`Rates`]. `target` is
     /// the identifier in the request's URI.
+    #[tracing::instrument(name = "edge.answer", skip_all, fields(endpoint = endpoint.name(), provider = %source))]
     pub(crate) async fn answer(&self, source: &Provider, endpoint: Endpoint, target: &str, body: Bytes) -> Reply {
         if body.len() > endpoint.body_bytes_max() {
             return Reply::refused(413, "body too large");
@@ -119,7 +120,7 @@ impl Federation {
         outcome.map(Reply::ok).or_else(|refused| {
             let response = UpdateRoomResponse {
                 outcome: UpdateOutcome::NotAllowed,
-                error_description: String::new(),
+                error_description: STRANGER.to_owned(),
             };
             hide(refused, &response)
         })
@@ -158,9 +159,6 @@ impl Federation {
         let room = room(target)?;
         if room.provider() != source {
             return Err(Reply::refused(403, "only a room's hub may notify of it"));
-        }
-        if body.is_empty() {
-            return Err(Reply::malformed("no FanoutMessage"));
         }
         FanoutMessage::decode_all_shared(&body, FANOUT_MESSAGES_MAX).map_err(malformed)?;
         let request = NotifyRequest {
@@ -261,6 +259,9 @@ fn speaks_for(source: &Provider, user: &Provider) -> Result<(), Reply> {
         Err(Reply::refused(403, "not a user of the asking provider"))
     }
 }
+
+/// What a room tells who is not in it, word for word.
+const STRANGER: &str = "not a participant";
 
 /// A room that there is not, and one that does not know the asking provider, give the same answer (A-07, H-52).
 fn hide(refused: Reply, to_a_stranger: &impl Encode) -> Result<Reply, Reply> {

@@ -1,0 +1,94 @@
+//! Bodies that decode. MLS structures are written by hand: the edge looks at their shape only.
+
+use bytes::Bytes;
+use mimi::group_info::GroupInfoRequest;
+use mimi::key_material::{KeyMaterialRequest, Protocol};
+use mimi::mls::{Credential, Message, RequiredCapabilities};
+use mimi::notify::{FanoutContent, FanoutMessage};
+use mimi::submit::SubmitMessageRequest;
+use mimi::{Decode, Encode, IdentifierUri};
+
+pub const ROOM: &str = "mimi://a.example/r/clubhouse";
+
+pub fn uri(text: &str) -> IdentifierUri {
+    IdentifierUri(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+/// A PrivateMessage with application data.
+pub fn message() -> Message {
+    let octets = b"\x00\x01\x00\x02\x05group\x00\x00\x00\x00\x00\x00\x00\x07\x01\x00\x02sd\x0aciphertext";
+    Message::decode_exact(octets).unwrap()
+}
+
+pub fn submit(sender: &str) -> Bytes {
+    let request = SubmitMessageRequest {
+        protocol: Protocol::Mls10,
+        app_message: message(),
+        sending_uri: uri(sender),
+    };
+    request.encode().into()
+}
+
+/// A bundle with one SelfRemove of leaf 3.
+pub fn update() -> Bytes {
+    let proposal =
+        b"\x00\x01\x00\x01\x05group\x00\x00\x00\x00\x00\x00\x00\x07\x01\x00\x00\x00\x03\x00\x02\x00\x0a\x03sig\x03tag";
+    let mut octets = proposal.to_vec();
+    octets.push(0);
+    octets.into()
+}
+
+pub fn group_info(client: &str) -> Bytes {
+    let request = GroupInfoRequest {
+        protocol: Protocol::Mls10,
+        cipher_suite: 1,
+        requesting_signature_key: Bytes::from_static(b"key"),
+        requesting_credential: Credential::basic(client.to_owned()),
+        group_info_public_key: Bytes::from_static(b"hpke"),
+        joining_code: None,
+        signature: Bytes::from_static(b"signature"),
+    };
+    request.encode().into()
+}
+
+pub fn key_material(requester: &str, target: &str, room: &str) -> Bytes {
+    let request = KeyMaterialRequest {
+        protocol: Protocol::Mls10,
+        requesting_user: uri(requester),
+        target_user: uri(target),
+        room_id: uri(room),
+        acceptable_ciphersuites: vec![1],
+        required_capabilities: RequiredCapabilities::default(),
+        requester_signature_key: Bytes::from_static(b"key"),
+        requester_credential: Credential::basic(requester.to_owned()),
+        signature: Bytes::from_static(b"signature"),
+    };
+    request.encode().into()
+}
+
+pub fn notify() -> Bytes {
+    let fanout = FanoutMessage {
+        timestamp: 1,
+        content: FanoutContent::Application {
+            message: message(),
+            frank: None,
+        },
+    };
+    [fanout.encode(), fanout.encode()].concat().into()
+}
+
+/// One good request of b.example for each endpoint of a.example: name, target, body.
+pub fn one_of_each() -> [(&'static str, &'static str, Bytes); 5] {
+    let bob = "mimi://b.example/u/bob";
+    [
+        (
+            "keyMaterial",
+            "mimi://a.example/u/alice",
+            key_material(bob, "mimi://a.example/u/alice", ROOM),
+        ),
+        ("update", ROOM, update()),
+        ("submitMessage", ROOM, submit(bob)),
+        ("notify", "mimi://b.example/r/other", notify()),
+        ("groupInfo", ROOM, group_info("mimi://b.example/d/bob/phone")),
+    ]
+}

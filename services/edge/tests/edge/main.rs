@@ -1,0 +1,14 @@
+//! The edge over loopback sockets, with a hub, a follower and other providers that say what a test tells them to.
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(unreachable_pub, reason = "one test binary of several files")]
+
+mod bad_input;
+mod bodies;
+mod federation;
+mod identity;
+mod key_material;
+mod links;
+mod overload;
+mod provider;
+mod services;
+mod world;

@@ -1,0 +1,214 @@
+//! A hub, a follower and other providers that record what they are asked and say what they are told to.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use hyper_util::rt::TokioIo;
+use mimi::Provider;
+use nave_edge::{Relay, Unreachable};
+use proto::follower::follower_server::{Follower, FollowerServer};
+use proto::follower::{
+    ClaimRequest, ClaimResponse, Delivery, Done, Event, EventsRequest, FollowRequest, NotifyRequest, PositionRequest,
+    UploadRequest, UploadResponse, events_request,
+};
+use proto::hub::hub_server::{Hub, HubServer};
+use proto::hub::{RoomRequest, RoomResponse, ShardMap, ShardsRequest, room_response::Outcome};
+use proto::link::{Acknowledge, Answer, Call, Position};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Response, Status, Streaming};
+
+/// A gRPC channel to `routes` without a socket.
+pub fn channel(routes: tonic::service::Routes) -> Channel {
+    let connect = tower::service_fn(move |_| {
+        let routes = routes.clone();
+        async move {
+            let (near, far) = tokio::io::duplex(1 << 16);
+            let incoming = futures::stream::iter([Ok::<_, std::io::Error>(far)]);
+            tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(incoming));
+            Ok::<_, std::io::Error>(TokioIo::new(near))
+        }
+    });
+    Endpoint::from_static("http://in.memory").connect_with_connector_lazy(connect)
+}
+
+/// What was asked, and what to say next; when nothing is left to say, the default.
+pub struct Script<Q, A> {
+    asked: Mutex<Vec<Q>>,
+    next: Mutex<VecDeque<A>>,
+}
+
+impl<Q, A> Default for Script<Q, A> {
+    fn default() -> Self {
+        Self {
+            asked: Mutex::default(),
+            next: Mutex::default(),
+        }
+    }
+}
+
+impl<Q: Clone, A> Script<Q, A> {
+    pub fn say(&self, answer: A) {
+        self.next.lock().unwrap().push_back(answer);
+    }
+
+    pub fn asked(&self) -> Vec<Q> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn take(&self, question: Q) -> Option<A> {
+        self.asked.lock().unwrap().push(question);
+        self.next.lock().unwrap().pop_front()
+    }
+}
+
+/// Answers `hub` to everything.
+#[derive(Default)]
+pub struct FakeHub(pub Script<RoomRequest, Result<Outcome, Status>>);
+
+pub struct Shared<T>(pub Arc<T>);
+
+#[tonic::async_trait]
+impl Hub for Shared<FakeHub> {
+    async fn call(&self, request: Request<RoomRequest>) -> Result<Response<RoomResponse>, Status> {
+        let said = self.0.0.take(request.into_inner());
+        let outcome = said.unwrap_or_else(|| Ok(Outcome::Answer(Bytes::from_static(b"hub"))))?;
+        Ok(Response::new(RoomResponse { outcome: Some(outcome) }))
+    }
+
+    type ShardsStream = futures::stream::Pending<Result<ShardMap, Status>>;
+
+    async fn shards(&self, _: Request<ShardsRequest>) -> Result<Response<Self::ShardsStream>, Status> {
+        Ok(Response::new(futures::stream::pending()))
+    }
+}
+
+pub fn hub_routes(hub: Arc<FakeHub>) -> tonic::service::Routes {
+    let server = HubServer::new(Shared(hub)).max_decoding_message_size(32 << 20);
+    tonic::service::Routes::new(server)
+}
+
+/// Stores nothing and says so cheerfully.
+#[derive(Default)]
+pub struct FakeFollower {
+    pub notified: Script<NotifyRequest, Status>,
+    pub claimed: Script<ClaimRequest, Status>,
+    pub delivered: Script<Delivery, Status>,
+    pub uploaded: Script<UploadRequest, Status>,
+    pub followed: Script<(FollowRequest, bool), Status>,
+    /// What came on event streams; `None`: one ended.
+    pub events: Script<Option<EventsRequest>, Status>,
+}
+
+fn or_refuse<T>(said: Option<Status>, answer: T) -> Result<Response<T>, Status> {
+    said.map_or_else(|| Ok(Response::new(answer)), Err)
+}
+
+#[tonic::async_trait]
+impl Follower for Shared<FakeFollower> {
+    async fn deliver(&self, request: Request<Delivery>) -> Result<Response<Acknowledge>, Status> {
+        let delivery = request.into_inner();
+        let deliver = delivery.deliver.clone().unwrap();
+        let acknowledge = Acknowledge {
+            shard: deliver.shard,
+            next_offset: deliver.items.last().unwrap().offset + 1,
+            refused: Vec::new(),
+        };
+        or_refuse(self.0.delivered.take(delivery), acknowledge)
+    }
+
+    async fn position(&self, request: Request<PositionRequest>) -> Result<Response<Position>, Status> {
+        let position = Position {
+            shard: request.into_inner().shard,
+            known: true,
+            next_offset: 40,
+        };
+        Ok(Response::new(position))
+    }
+
+    async fn notify(&self, request: Request<NotifyRequest>) -> Result<Response<Done>, Status> {
+        or_refuse(self.0.notified.take(request.into_inner()), Done {})
+    }
+
+    async fn claim(&self, request: Request<ClaimRequest>) -> Result<Response<ClaimResponse>, Status> {
+        let claimed = ClaimResponse {
+            response: Bytes::from_static(b"claimed"),
+        };
+        or_refuse(self.0.claimed.take(request.into_inner()), claimed)
+    }
+
+    async fn upload_key_packages(&self, request: Request<UploadRequest>) -> Result<Response<UploadResponse>, Status> {
+        let request = request.into_inner();
+        let stored = request.key_packages.len().try_into().unwrap();
+        let uploaded = UploadResponse {
+            stored,
+            available: stored,
+        };
+        or_refuse(self.0.uploaded.take(request), uploaded)
+    }
+
+    async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Done>, Status> {
+        or_refuse(self.0.followed.take((request.into_inner(), true)), Done {})
+    }
+
+    async fn unfollow(&self, request: Request<FollowRequest>) -> Result<Response<Done>, Status> {
+        or_refuse(self.0.followed.take((request.into_inner(), false)), Done {})
+    }
+
+    type EventsStream = std::pin::Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
+
+    /// For each request, an event that names what was asked.
+    async fn events(&self, request: Request<Streaming<EventsRequest>>) -> Result<Response<Self::EventsStream>, Status> {
+        let mut requests = request.into_inner();
+        let (events, stream) = mpsc::channel(16);
+        let follower = self.0.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(request)) = requests.message().await {
+                let event = match request.kind.as_ref().unwrap() {
+                    events_request::Kind::Open(open) => Event {
+                        room: open.client.clone(),
+                        ..Event::default()
+                    },
+                    events_request::Kind::Ack(ack) => Event {
+                        room: ack.room.clone(),
+                        position: ack.position,
+                        ..Event::default()
+                    },
+                };
+                follower.events.take(Some(request));
+                if events.send(Ok(event)).await.is_err() {
+                    break;
+                }
+            }
+            follower.events.take(None);
+        });
+        Ok(Response::new(ReceiverStream::new(stream).boxed()))
+    }
+}
+
+pub fn follower_routes(follower: Arc<FakeFollower>) -> tonic::service::Routes {
+    let server = FollowerServer::new(Shared(follower)).max_decoding_message_size(32 << 20);
+    tonic::service::Routes::new(server)
+}
+
+/// The other providers.
+#[derive(Default)]
+pub struct FakePeers(pub Script<(Provider, Call), Result<Answer, Unreachable>>);
+
+#[async_trait]
+impl Relay for FakePeers {
+    async fn request(&self, to: &Provider, call: Call) -> Result<Answer, Unreachable> {
+        let said = self.0.take((to.clone(), call));
+        said.unwrap_or_else(|| {
+            Ok(Answer {
+                status: 200,
+                retry_after_ms: 0,
+                body: Bytes::from_static(b"peer"),
+            })
+        })
+    }
+}
