@@ -100,13 +100,13 @@ fn opening(kind: stream_header::Kind) -> Bytes {
 }
 
 pub(crate) fn lost(error: quinn::ConnectionError) -> LinkError {
-    match error {
-        quinn::ConnectionError::ApplicationClosed(close) => LinkError::Lost(Code::from(close.error_code).to_string()),
-        error => LinkError::Lost(error.to_string()),
-    }
+    LinkError::Lost(match error {
+        quinn::ConnectionError::ApplicationClosed(close) => Code::from(close.error_code).to_string(),
+        error => error.to_string(),
+    })
 }
 
-fn unwritten(error: quinn::WriteError) -> LinkError {
+pub(crate) fn unwritten(error: quinn::WriteError) -> LinkError {
     match error {
         quinn::WriteError::Stopped(code) => LinkError::Closed(code.into()),
         quinn::WriteError::ConnectionLost(error) => lost(error),

@@ -13,6 +13,7 @@ use proto::link::{Acknowledge, Deliver, FollowerFrame, HubFrame, Item, Resume, W
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::unwritten;
 use crate::frame::{self, FOLLOWER_BYTES_MAX, FrameReader, ITEMS_MAX};
 use crate::{Code, LedgerId, Limits, LinkError};
 use line::{Line, State, Turn};
@@ -286,10 +287,7 @@ async fn write(mut stream: quinn::SendStream, mut queue: mpsc::Receiver<Bytes>, 
         };
         if let Err(error) = written {
             // Why the follower stopped the stream is known to the reading half, too, but only this half gets the code.
-            return shared.end(match error {
-                quinn::WriteError::Stopped(code) => LinkError::Closed(code.into()),
-                error => LinkError::Lost(error.to_string()),
-            });
+            return shared.end(unwritten(error));
         }
         frames.clear();
     }

@@ -5,6 +5,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 use proto::link::{Deliver, HubFrame, Item, item};
 
+use crate::connection::lost;
 use crate::{Code, LinkError};
 
 /// Octets of the length before each frame.
@@ -34,8 +35,8 @@ pub(crate) enum FrameError {
     Malformed(&'static str),
     #[error("reset by the peer: {0}")]
     Reset(Code),
-    #[error("connection lost: {0}")]
-    Lost(String),
+    #[error(transparent)]
+    Lost(LinkError),
 }
 
 impl FrameError {
@@ -55,7 +56,7 @@ impl From<FrameError> for LinkError {
             FrameError::TooLarge { .. } => Self::Violation("frame too large"),
             FrameError::Malformed(what) => Self::Violation(what),
             FrameError::Reset(code) => Self::Closed(code),
-            FrameError::Lost(why) => Self::Lost(why),
+            FrameError::Lost(error) => error,
         }
     }
 }
@@ -230,7 +231,8 @@ impl FrameReader {
                 Ok(None) if self.cutter.is_empty() => return Ok(None),
                 Ok(None) => return Err(FrameError::Malformed("a frame was cut short")),
                 Err(quinn::ReadError::Reset(code)) => return Err(FrameError::Reset(code.into())),
-                Err(error) => return Err(FrameError::Lost(error.to_string())),
+                Err(quinn::ReadError::ConnectionLost(error)) => return Err(FrameError::Lost(lost(error))),
+                Err(error) => return Err(FrameError::Lost(LinkError::Lost(error.to_string()))),
             }
         }
     }

@@ -7,7 +7,7 @@ use link::tls::server_config;
 use link::{ALPN, Call, Code, Endpoint, Fanout, Limits, LinkError};
 use prost::Message;
 use proto::link::{
-    Acknowledge, Credit, FollowerFrame, HubFrame, Position, StreamHeader, Want, follower_frame, hub_frame,
+    Acknowledge, Credit, FollowerFrame, HubFrame, Position, Resume, StreamHeader, follower_frame, hub_frame,
 };
 use quinn::crypto::rustls::QuicServerConfig;
 
@@ -216,7 +216,8 @@ async fn a_stream_carries_only_so_many_shards() {
     deliver_all(fanout, 1, 0..3, 10).await.unwrap();
 }
 
-/// A follower that gives credit in small and uneven amounts, and fails when it gets more than it gave.
+/// A follower that gives more credit for shard 0 only when shard 1 is resumed, and fails when more comes than it gave:
+/// what the hub sent before the Resume arrives before it.
 async fn stingy(connection: quinn::Connection, entries: usize) -> Vec<u64> {
     let (mut send, mut recv) = connection.accept_bi().await.unwrap();
     let mut read = async || -> Vec<u8> {
@@ -228,48 +229,49 @@ async fn stingy(connection: quinn::Connection, entries: usize) -> Vec<u64> {
     };
     let mut write = async |kind: follower_frame::Kind| {
         let octets = FollowerFrame { kind: Some(kind) }.encode_to_vec();
-        send.write_all(&u32::try_from(octets.len()).unwrap().to_be_bytes())
-            .await
-            .unwrap();
+        let length = u32::try_from(octets.len()).unwrap();
+        send.write_all(&length.to_be_bytes()).await.unwrap();
         send.write_all(&octets).await.unwrap();
     };
-    let credit = |bytes_total| follower_frame::Kind::Credit(Credit { shard: 0, bytes_total });
+    let credit = |shard, bytes_total| follower_frame::Kind::Credit(Credit { shard, bytes_total });
     StreamHeader::decode(&read().await[..]).unwrap();
-    let (mut granted, mut used, mut wanted, mut offsets) = (0_u64, 0_u64, 0, Vec::new());
-    while offsets.len() < entries {
+    let (mut granted, mut used, mut wanted, mut wants, mut offsets) = (0, 0, 0, 0, Vec::new());
+    loop {
         let octets = read().await;
         match HubFrame::decode(&octets[..]).unwrap().kind.unwrap() {
-            hub_frame::Kind::Resume(_) => {
-                write(follower_frame::Kind::Position(Position::default())).await;
-                granted = 2_000;
-                write(credit(granted)).await;
+            hub_frame::Kind::Resume(Resume { shard }) => {
+                let position = Position {
+                    shard,
+                    ..Position::default()
+                };
+                write(follower_frame::Kind::Position(position)).await;
+                write(credit(shard, 2_000)).await;
+                granted = (used + 2_000).max(wanted).max(granted);
+                if shard == 1 {
+                    write(credit(0, granted)).await;
+                }
             }
-            hub_frame::Kind::Want(Want { bytes_total, .. }) => {
-                wanted += 1;
-                // In two steps, the first of which is not enough.
-                write(credit(bytes_total - 1)).await;
-                granted = bytes_total;
-                write(credit(granted)).await;
+            hub_frame::Kind::Want(want) => {
+                wanted = want.bytes_total;
+                wants += 1;
             }
             hub_frame::Kind::Deliver(deliver) => {
                 used += octets.len() as u64;
                 assert!(used <= granted, "{used} octets came for {granted}");
                 offsets.extend(deliver.items.iter().map(|item| item.offset));
-                write(follower_frame::Kind::Acknowledge(Acknowledge {
-                    shard: 0,
-                    next_offset: offsets.last().unwrap() + 1,
-                    refused: Vec::new(),
-                }))
-                .await;
-                granted = granted.max(used + 1);
-                write(credit(granted)).await;
-                granted = granted.max(used + 2_000);
-                write(credit(granted)).await;
             }
         }
+        if offsets.len() == entries {
+            assert!(wants >= 2);
+            let acknowledge = Acknowledge {
+                shard: 0,
+                next_offset: offsets.last().unwrap() + 1,
+                refused: Vec::new(),
+            };
+            write(follower_frame::Kind::Acknowledge(acknowledge)).await;
+            return offsets;
+        }
     }
-    assert!(wanted >= 2);
-    offsets
 }
 
 #[tokio::test]
@@ -287,14 +289,21 @@ async fn nothing_is_ever_sent_beyond_the_credit() {
     let hub = Endpoint::bind(loopback(), a.identity(&["a.example"]), known, Limits::default()).unwrap();
     let link = hub.connect(&provider("b.example"), address).await.unwrap();
     let fanout = link.fanout(LEDGER).await.unwrap();
-    let small = (0..100)
+    let mut entries: Vec<_> = (0..100)
         .map(|offset| entry(offset, 20 + (offset as usize * 37) % 400))
         .collect();
-    fanout.deliver(0, small, "").await.unwrap();
-    fanout
-        .deliver(0, vec![entry(100, 5_000), entry(101, 9_000)], "")
-        .await
-        .unwrap();
+    entries.extend([entry(100, 5_000), entry(101, 9_000)]);
+    let all = fanout.deliver(0, entries, "");
+    let more_credit = async {
+        loop {
+            fanout.position(1).await.unwrap();
+        }
+    };
+    tokio::select! {
+        biased;
+        delivered = all => assert_eq!(delivered.unwrap().next_offset, 102),
+        () = more_credit => {}
+    }
     let (offsets, _connection, _server) = follower.await.unwrap();
     assert_eq!(offsets, (0..102).collect::<Vec<_>>());
 }
