@@ -152,7 +152,7 @@ impl Telemetry {
         Ok(())
     }
 
-    /// Exports what is left, within a few seconds.
+    /// Exports what is left, within a few seconds. Blocks for so long: on a runtime of one thread nothing would go out.
     pub fn stop(self) {
         // A collector that is gone is no reason to fail at the very end.
         if let Some(traces) = self.traces {
