@@ -1,0 +1,153 @@
+//! One provider's configuration: a TOML file, `NAVE_…` variables over it, every key checked before anything starts.
+//! Paths in it are relative to the file. Secrets are in files of their own, never in a value.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use mimi::{Provider, UserUri};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Everything `nave serve` needs to know.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// This provider's domain.
+    #[serde(deserialize_with = "provider")]
+    pub domain: Provider,
+    /// Where other providers connect: HTTPS over TCP and the link over UDP, on one port.
+    pub listen: SocketAddr,
+    /// Where this provider's own clients connect: gRPC over TLS.
+    pub api: SocketAddr,
+    /// Where health and metrics are served, in the clear.
+    pub admin: SocketAddr,
+    /// Directory of the embedded store.
+    pub data: PathBuf,
+    /// The hub's signature key, which signs GroupInfo answers and stands in rooms' external_senders.
+    pub hub_key: PathBuf,
+    /// The certificate that other providers see.
+    pub tls: Files,
+    /// The certificate that our own clients see.
+    pub api_tls: Files,
+    /// Local users and their tokens.
+    #[serde(default)]
+    pub users: Vec<User>,
+    /// Other providers.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
+    /// What a client of one local user needs; `nave demo --against` reads it, `nave serve` does not.
+    #[serde(default)]
+    pub client: Option<Client>,
+    /// Logs, traces, metrics.
+    #[serde(default)]
+    pub telemetry: daemon::telemetry::Options,
+}
+
+/// A certificate chain and its key, PEM.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// Our certificate first.
+    pub chain: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// A local user.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// The last part of the user's URI.
+    pub name: String,
+    /// SHA-256 of the user's token, 64 hexadecimal digits.
+    #[serde(deserialize_with = "digest")]
+    pub token_sha256: daemon::tokens::TokenDigest,
+}
+
+/// Another provider.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// Its domain.
+    #[serde(deserialize_with = "provider")]
+    pub domain: Provider,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// PEM file with the certificates one of which must have issued its certificate.
+    pub roots: PathBuf,
+}
+
+/// What a local user's client needs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// File that holds the user's token.
+    pub token: PathBuf,
+    /// PEM file with the root of `api_tls`.
+    pub roots: PathBuf,
+}
+
+#[derive(Serialize)]
+struct NoFlags {}
+
+impl Config {
+    /// Reads a configuration; its paths come back relative to the working directory.
+    ///
+    /// # Errors
+    /// Says the file, the key and what is allowed.
+    pub fn load(file: &Path) -> anyhow::Result<Self> {
+        let mut config: Self = daemon::config::load(Some(file), NoFlags {})?;
+        let base = file.parent().unwrap_or(Path::new("."));
+        for path in config.paths() {
+            *path = base.join(&*path);
+        }
+        for (index, user) in config.users.iter().enumerate() {
+            config.user_uri(user).with_context(|| {
+                format!("{}: users.{index}.name: `{}` cannot stand in a user's URI", file.display(), user.name)
+            })?;
+        }
+        for (index, peer) in config.peers.iter().enumerate() {
+            anyhow::ensure!(
+                peer.domain != config.domain,
+                "{}: peers.{index}.domain: is this provider itself, allowed are others",
+                file.display()
+            );
+        }
+        Ok(config)
+    }
+
+    /// The URI of a local user.
+    ///
+    /// # Errors
+    /// The name cannot stand in a URI.
+    pub fn user_uri(&self, user: &User) -> Result<UserUri, mimi::UriError> {
+        format!("mimi://{}/u/{}", self.domain, user.name).parse()
+    }
+
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let mut paths = vec![
+            &mut self.data,
+            &mut self.hub_key,
+            &mut self.tls.chain,
+            &mut self.tls.key,
+            &mut self.api_tls.chain,
+            &mut self.api_tls.key,
+        ];
+        paths.extend(self.peers.iter_mut().map(|peer| &mut peer.roots));
+        if let Some(client) = &mut self.client {
+            paths.extend([&mut client.token, &mut client.roots]);
+        }
+        paths
+    }
+}
+
+fn provider<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Provider, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| D::Error::custom(format!("found `{text}`, allowed is a domain name in lower case")))
+}
+
+fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<daemon::tokens::TokenDigest, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|error: daemon::tokens::NotADigest| D::Error::custom(error.to_string()))
+}

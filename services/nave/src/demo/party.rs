@@ -1,0 +1,228 @@
+//! One client that takes part: its session, what it has seen of the room, and waiting for what it should see.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use client::api::Api;
+use client::mls::{Member, Message, Received, Submitted};
+use client::session::{Happening, Options, Session};
+use mimi::{ClientUri, RoomUri, UserUri};
+use tokio::sync::{mpsc, watch};
+
+use super::tally::{Mark, Party as Place, Tally};
+
+/// For how long anything is waited for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// KeyPackages that each client uploads: one for each time that it can be invited.
+const KEY_PACKAGES: usize = 8;
+
+/// The burst's book and clock, shared by all parties.
+pub(super) struct Burst {
+    tally: Mutex<Tally>,
+    began: Instant,
+}
+
+impl Burst {
+    pub(super) fn new(parties: usize) -> Self {
+        Self { tally: Mutex::new(Tally::new(parties)), began: Instant::now() }
+    }
+
+    pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+/// What one client has seen of the room, outside the burst.
+#[derive(Default)]
+struct Seen {
+    epoch: u64,
+    messages: Vec<Message>,
+    proposals: usize,
+    removed: bool,
+    /// What the hub's seq stood for, to notice two entries for one.
+    seqs: BTreeMap<u64, u64>,
+    faults: Vec<String>,
+    decrypted: u64,
+}
+
+/// One client of the demo.
+pub(super) struct Party {
+    pub(super) name: &'static str,
+    pub(super) client: ClientUri,
+    pub(super) room: RoomUri,
+    pub(super) session: Session,
+    pub(super) api: Api,
+    seen: Arc<Mutex<Seen>>,
+    progress: watch::Receiver<u64>,
+    burst: Arc<Mutex<Option<(Place, Arc<Burst>)>>>,
+}
+
+impl Party {
+    /// A client with KeyPackages at its provider and an open event stream.
+    pub(super) async fn join_in(name: &'static str, api: Api, client: ClientUri, room: RoomUri) -> anyhow::Result<Self> {
+        let member = Member::new(client.clone())?;
+        let options = Options { patience: PATIENCE, commits_proposals: false, ..Options::default() };
+        let (session, happenings) = Session::start(api.clone(), member, options);
+        session.upload_key_packages(KEY_PACKAGES).await.with_context(|| format!("upload KeyPackages of {client}"))?;
+        let (seen, burst) = (Arc::<Mutex<Seen>>::default(), Arc::default());
+        let (told, progress) = watch::channel(0);
+        let reader = Reader { room: room.clone(), seen: seen.clone(), burst: Arc::clone(&burst), told };
+        tokio::spawn(reader.run(happenings));
+        Ok(Self { name, client, room, session, api, seen, progress, burst })
+    }
+
+    pub(super) fn user(&self) -> UserUri {
+        self.client.user()
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.session.member(|member| member.epoch(&self.room)).unwrap_or_default()
+    }
+
+    /// From now on messages of the burst are written into its book, at this place.
+    pub(super) fn take_part(&self, place: Place, burst: &Arc<Burst>) {
+        *self.burst.lock().unwrap_or_else(PoisonError::into_inner) = Some((place, burst.clone()));
+    }
+
+    /// Messages decrypted so far.
+    pub(super) fn decrypted(&self) -> u64 {
+        self.seen().decrypted
+    }
+
+    /// Waits until the client is in this epoch or a later one.
+    pub(super) async fn reaches(&self, epoch: u64) -> anyhow::Result<()> {
+        self.until(&format!("epoch {epoch}"), |_| self.epoch() >= epoch).await
+    }
+
+    /// Waits for a message with this content.
+    pub(super) async fn reads(&self, content: &[u8]) -> anyhow::Result<Message> {
+        let found = |seen: &Seen| seen.messages.iter().find(|message| message.data == content).cloned();
+        self.until("a message", |seen| found(seen).is_some()).await?;
+        found(&self.seen()).context("a message that was there is gone")
+    }
+
+    /// Waits until this many proposals are pending.
+    pub(super) async fn has_pending(&self, proposals: usize) -> anyhow::Result<()> {
+        self.until("pending proposals", |seen| seen.proposals >= proposals).await
+    }
+
+    /// Waits until the client knows that it was removed.
+    pub(super) async fn is_removed(&self) -> anyhow::Result<()> {
+        self.until("its removal", |seen| seen.removed).await?;
+        self.seen().removed = false;
+        Ok(())
+    }
+
+    /// Everything that should not have happened at this client.
+    pub(super) fn faults(&self) -> Vec<String> {
+        let gaps = match self.session.gaps() {
+            0 => None,
+            gaps => Some(format!("{gaps} positions of the inbox never came")),
+        };
+        self.seen().faults.iter().cloned().chain(gaps).map(|fault| format!("{}: {fault}", self.name)).collect()
+    }
+
+    /// Encrypts without sending.
+    pub(super) fn encrypt(&self, content: &[u8]) -> anyhow::Result<Bytes> {
+        Ok(self.session.member(|member| member.send(&self.room, content))?)
+    }
+
+    /// Submits what was encrypted before, again and again until it is answered: the same octets have one effect.
+    pub(super) async fn submit(&self, body: Bytes) -> anyhow::Result<Submitted> {
+        let began = Instant::now();
+        loop {
+            match self.api.submit(&self.client, &self.room, body.clone()).await {
+                Ok(answer) => return Ok(Member::submitted(&answer)?),
+                Err(error) if error.is_retryable() && began.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Seen) -> bool) -> anyhow::Result<()> {
+        let mut progress = self.progress.clone();
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                if holds(&self.seen()) {
+                    return Ok::<_, watch::error::RecvError>(());
+                }
+                progress.changed().await?;
+            }
+        });
+        match waited.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_closed)) => bail!("the event stream of {} ended while waiting for {what}", self.client),
+            Err(_elapsed) => bail!("{} waited {} s for {what}", self.client, PATIENCE.as_secs()),
+        }
+    }
+}
+
+/// Takes a client's happenings as they come.
+struct Reader {
+    room: RoomUri,
+    seen: Arc<Mutex<Seen>>,
+    burst: Arc<Mutex<Option<(Place, Arc<Burst>)>>>,
+    told: watch::Sender<u64>,
+}
+
+impl Reader {
+    async fn run(self, mut happenings: mpsc::Receiver<Happening>) {
+        while let Some(happening) = happenings.recv().await {
+            if happening.room == self.room {
+                self.take(happening);
+                self.told.send_modify(|count| *count += 1);
+            }
+        }
+    }
+
+    fn take(&self, happening: Happening) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if happening.seq > 0 && seen.seqs.insert(happening.seq, happening.position).is_some() {
+            seen.faults.push(format!("seq {} came twice", happening.seq));
+        }
+        match happening.received {
+            Received::Joined { epoch } => {
+                seen.epoch = epoch;
+                seen.proposals = 0;
+            }
+            Received::EpochChanged { epoch, .. } => {
+                let before = std::mem::replace(&mut seen.epoch, epoch);
+                if epoch < before {
+                    seen.faults.push(format!("epoch {epoch} after {before}"));
+                }
+                seen.proposals = 0;
+            }
+            Received::Message(message) if message.mine => {}
+            Received::Message(message) => {
+                seen.decrypted += 1;
+                let late = message.epoch < seen.epoch;
+                let burst = self.burst.lock().unwrap_or_else(PoisonError::into_inner);
+                match (Mark::of(&message.data), &*burst) {
+                    (Some(mark), Some((place, burst))) => {
+                        let at = burst.elapsed();
+                        burst.tally().decrypted(*place, mark, late, at);
+                    }
+                    _ => seen.messages.push(message),
+                }
+            }
+            Received::Proposals { pending } => seen.proposals = pending,
+            Received::Removed => seen.removed = true,
+            Received::Undecryptable(why) => seen.faults.push(format!("cannot decrypt: {why}")),
+            Received::OutOfStep(why) => seen.faults.push(format!("out of step: {why}")),
+            Received::Duplicate | Received::NotForMe => {}
+        }
+    }
+}

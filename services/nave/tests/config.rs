@@ -1,0 +1,76 @@
+//! What `nave init` writes can be read, and what is wrong in a configuration is named.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+
+use nave::config::Config;
+use nave::init::{Plan, add_peer};
+
+fn plan(root: &Path, name: &str) -> Plan {
+    let domain = format!("{name}.example").parse().unwrap();
+    Plan::new(root.join(name), domain, "127.0.0.1:7443".parse().unwrap(), None, None).unwrap()
+}
+
+fn error_after(from: &str, to: &str) -> String {
+    let root = tempfile::tempdir().unwrap();
+    let config = plan(root.path(), "a").carry_out().unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains(from), "{from}");
+    std::fs::write(&config, text.replace(from, to)).unwrap();
+    let error = format!("{:#}", Config::load(&config).unwrap_err());
+    error.replace(root.path().to_str().unwrap(), "")
+}
+
+#[test]
+fn what_init_writes_is_a_configuration() {
+    let root = tempfile::tempdir().unwrap();
+    let path = plan(root.path(), "a").carry_out().unwrap();
+    let other = plan(root.path(), "b").carry_out().unwrap();
+    add_peer(&path, &"b.example".parse().unwrap(), "127.0.0.1:8443".parse().unwrap(), &root.path().join("b/ca.pem"))
+        .unwrap();
+    let config = Config::load(&path).unwrap();
+    assert_eq!(config.domain.as_str(), "a.example");
+    assert_eq!((config.api.port(), config.admin.port()), (7_444, 7_445));
+    assert_eq!(config.data, root.path().join("a/data"));
+    assert_eq!(config.peers[0].domain.as_str(), "b.example");
+    let token = std::fs::read_to_string(&config.client.as_ref().unwrap().token).unwrap();
+    assert_eq!(config.users[0].token_sha256, daemon::tokens::TokenDigest::of(&token));
+    assert!(Config::load(&other).unwrap().peers.is_empty());
+}
+
+#[test]
+fn init_overwrites_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let config = plan(root.path(), "a").carry_out().unwrap();
+    let before = std::fs::read(&config).unwrap();
+    let error = plan(root.path(), "a").carry_out().unwrap_err().to_string();
+    assert!(error.contains("nave.toml exists"), "{error}");
+    assert_eq!(std::fs::read(&config).unwrap(), before);
+}
+
+#[test]
+fn a_secret_can_be_read_by_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let root = tempfile::tempdir().unwrap();
+    plan(root.path(), "a").carry_out().unwrap();
+    for secret in ["ca.key", "provider.key", "api.key", "hub.key", "client.token"] {
+        let mode = std::fs::metadata(root.path().join("a").join(secret)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{secret}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_file_key_and_what_is_allowed() {
+    let cases = [
+        ("domain = \"a.example\"", "domain = \"A.Example\"", "domain: found `A.Example`, allowed is a domain name"),
+        ("data = \"data\"", "dir = \"data\"", "dir: there is no such key, allowed are `domain`"),
+        ("listen = \"127.0.0.1:7443\"", "listen = \"here\"", "listen: "),
+        ("log_format = \"auto\"", "log_format = \"xml\"", "allowed are `auto`, `human`, `json`"),
+        ("name = \"alice\"", "name = \"al ice\"", "users.0.name: `al ice` cannot stand in a user's URI"),
+    ];
+    for (from, to, expected) in cases {
+        let error = error_after(from, to);
+        assert!(error.contains("/a/nave.toml") && error.contains(expected), "{error}");
+    }
+}
