@@ -120,6 +120,9 @@ impl Rows {
             return Err("a snapshot of another epoch");
         }
         for (epoch, delta) in &self.deltas {
+            if epoch.0 != group.epoch().0 + 1 {
+                return Err("a delta is missing");
+            }
             let digest = group.replay(delta, &dictionary).map_err(|_| "an unreadable delta")?;
             if group.epoch() != *epoch {
                 return Err("a delta of another epoch");

@@ -196,7 +196,7 @@ impl History {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 24,
+        cases: 64,
         max_shrink_iters: 64,
         failure_persistence: None,
         ..ProptestConfig::default()

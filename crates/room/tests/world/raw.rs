@@ -2,16 +2,19 @@
 
 use bytes::Bytes;
 use client::mls::CIPHERSUITE;
-use mimi::codec::{Decode as _, Encode as _};
+use mimi::codec::{Decode as _, Encode as _, Writer};
+use mimi::mls::label::{hash, sign_content};
 use mimi::mls::{GroupInfo, Message, RatchetTree, Welcome};
 use mimi::notify::{FanoutContent, FanoutMessage};
 use mimi::update::{GroupInfoOption, HandshakeBundle, RatchetTreeOption, UpdateRequest};
 use mimi::{AppDataDictionary, AppDataOperation, AppDataUpdate, ClientUri, ComponentId, ParticipantListUpdate};
 use openmls::component::ComponentData;
+use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
 use openmls::prelude::*;
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
+use openmls_traits::signatures::Signer as _;
 
 use super::{World, id, shown};
 
@@ -245,6 +248,79 @@ impl Raw {
             welcome: welcome.map(|welcome| Welcome::decode_exact(&welcome.tls_serialize_detached().unwrap()).unwrap()),
             group_info: GroupInfo::decode_exact(&group_info.unwrap().tls_serialize_detached().unwrap()).unwrap(),
             tree: RatchetTree::decode_exact(&tree.unwrap().unwrap().tls_serialize_detached().unwrap()).unwrap(),
+        }
+    }
+
+    /// A commit without path that OpenMLS would not make, of `proposals` as they stand on the wire. Its tags are made up,
+    /// which no hub can see.
+    pub fn commit_by_hand(&mut self, proposals: &[u8]) -> Parts {
+        let group = self.group.as_mut().unwrap();
+        let leaf = group.own_leaf_index().u32();
+        let info = group
+            .export_group_info(self.provider.crypto(), &self.signer, false)
+            .unwrap();
+        let info = Message::decode_exact(&info.to_bytes().unwrap()).unwrap();
+        let octets = info.group_info().unwrap().octets();
+        let context = VerifiableGroupInfo::tls_deserialize_exact_bytes(octets)
+            .unwrap()
+            .group_context()
+            .clone();
+        let info = info.group_info().unwrap().view();
+        let tree = group.export_ratchet_tree();
+
+        let mut content = Writer::default();
+        content.opaque(context.group_id().as_slice());
+        context.epoch().as_u64().write(&mut content);
+        1u8.write(&mut content);
+        leaf.write(&mut content);
+        content.opaque(b"");
+        3u8.write(&mut content);
+        content.opaque(proposals);
+        false.write(&mut content);
+        let content = content.into_octets();
+        let framed = [&[0, 1, 0, 1][..], &content].concat();
+        let tbs = [&*framed, &context.tls_serialize_detached().unwrap()].concat();
+        let signature = self.signer.sign(&sign_content("FramedContentTBS", &tbs)).unwrap();
+        let tag = [7u8; 32];
+        let mut message = Writer::default();
+        message.raw(&framed);
+        message.opaque(&signature);
+        message.opaque(&tag);
+        message.opaque(&tag);
+
+        let suite: u16 = CIPHERSUITE.into();
+        let mut interim = Writer::default();
+        interim.raw(context.confirmed_transcript_hash());
+        interim.opaque(info.confirmation_tag);
+        let mut confirmed = Writer::default();
+        confirmed.raw(&hash(suite, &interim.into_octets()).unwrap());
+        confirmed.raw(&framed[2..]);
+        confirmed.opaque(&signature);
+        let mut next = Writer::default();
+        1u16.write(&mut next);
+        suite.write(&mut next);
+        next.opaque(context.group_id().as_slice());
+        (context.epoch().as_u64() + 1).write(&mut next);
+        next.opaque(context.tree_hash());
+        next.opaque(&hash(suite, &confirmed.into_octets()).unwrap());
+        next.raw(&context.extensions().tls_serialize_detached().unwrap());
+        next.vector(|extensions| {
+            for (kind, data) in info.extensions.iter() {
+                kind.write(extensions);
+                extensions.opaque(data);
+            }
+        });
+        next.opaque(&tag);
+        leaf.write(&mut next);
+        let tbs = next.into_octets();
+        let mut group_info = Writer::default();
+        group_info.raw(&tbs);
+        group_info.opaque(&self.signer.sign(&sign_content("GroupInfoTBS", &tbs)).unwrap());
+        Parts {
+            commit: Message::decode_exact(&message.into_octets()).unwrap(),
+            welcome: None,
+            group_info: GroupInfo::decode_exact(&group_info.into_octets()).unwrap(),
+            tree: RatchetTree::decode_exact(&tree.tls_serialize_detached().unwrap()).unwrap(),
         }
     }
 
