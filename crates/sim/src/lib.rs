@@ -1,1 +1,29 @@
+//! The simulated cluster: hubs, followers and clients on simulated hosts over a store that refuses, delays and lies, all
+//! driven by one seed. Every promise of the design is checked on the record of each run; the same seed gives the same run.
+//!
+//! It runs the production code of `room`, `ledger`, `shard`, `hub` and `fanout`, and real MLS clients. What it replaces is
+//! what those take as parameters: store, transport, clock, spawner.
+//!
+//! * [`scenario`] plays one seed: phase one with faults, phase two without until everything has converged.
+//! * [`faults`] is the plan that a seed makes; [`store`], [`follower`], [`hubs`] and [`world`] carry it out.
+//! * [`trace`] records what happens, [`marks`] which rare branches were reached, [`truth`] what the store holds in the end.
+//! * [`checkers`] are the promises, as functions of the record.
+//!
+//! `cargo test -p sim` plays [`scenario::SEEDS`] seeds and those in `seeds.txt`; `SIM_SEED=17 cargo test -p sim` plays one
+//! seed, `SIM_SEEDS=500 cargo test -p sim` many.
+#![cfg(test)]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
+mod checkers;
+mod faults;
+mod follower;
+mod hubs;
+mod link;
+mod marks;
+mod puppet;
+mod scenario;
+mod store;
+mod trace;
+mod truth;
+mod wire;
+mod world;

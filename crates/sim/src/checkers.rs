@@ -1,0 +1,341 @@
+//! The promises, each a function of the evidence. They share no code with what they judge but the types and the hash chain.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use client::mls::Received;
+use ledger::LogEntry;
+use mimi::codec::Decode as _;
+use mimi::notify::FanoutMessage;
+use mimi::{Provider, RoomUri};
+use room::{Chain, Digest, EntryKind, Epoch, Seq, Shown};
+
+use crate::trace::{Asked, Body, Brought, Event, Item, Verdict, What};
+use crate::truth::Evidence;
+
+type Judged = Result<(), String>;
+
+/// A promise: its name, and whether the evidence keeps it.
+pub(crate) type Promise = (&'static str, fn(&Evidence) -> Judged);
+
+/// What must hold at any time.
+pub(crate) const SAFETY: [Promise; 6] = [
+    ("one entry per seq", one_entry_per_seq),
+    ("one commit per epoch", one_commit_per_epoch),
+    ("answers are true", answers_are_true),
+    ("no term writes after the next", no_term_writes_after_the_next),
+    ("followers see order", followers_see_order),
+    ("providers see their rooms only", providers_see_their_rooms_only),
+];
+
+/// What must hold once faults have healed.
+pub(crate) const LIVENESS: [Promise; 3] = [
+    ("followers have everything", followers_have_everything),
+    ("clients have everything once", clients_have_everything_once),
+    ("at rest", at_rest),
+];
+
+/// The first promise that is broken, and how.
+pub(crate) fn judge(promises: &[Promise], evidence: &Evidence) -> Judged {
+    promises.iter().try_for_each(|(name, keeps)| keeps(evidence).map_err(|how| format!("broken promise: {name}: {how}")))
+}
+
+macro_rules! ensure {
+    ($holds:expr, $($how:tt)+) => {
+        if !$holds {
+            return Err(format!($($how)+));
+        }
+    };
+}
+
+/// Offsets and seqs without gaps, chains whole, accepted times strictly increasing, and each room as its log says.
+pub(crate) fn one_entry_per_seq(evidence: &Evidence) -> Judged {
+    for (shard, held) in &evidence.shards {
+        for (expected, entry) in (0_u64..).zip(&held.log) {
+            ensure!(entry.offset.0 == expected, "shard {shard} has offset {} in place of {expected}", entry.offset.0);
+        }
+        let head = held.head.0;
+        ensure!(held.log.len() as u64 == head, "shard {shard} ends at {} and its tail says {head}", held.log.len());
+    }
+    for (room, head) in &evidence.rooms {
+        let (mut seq, mut chain, mut accepted) = (Seq(0), Chain::default(), None);
+        for entry in evidence.log(room) {
+            ensure!(entry.seq.0 == seq.0 + 1, "{room} has {} after {}", entry.seq.0, seq.0);
+            seq = entry.seq;
+            chain = chain.then(seq, &Digest::of(&entry.message));
+            ensure!(entry.chain == chain, "{room} {}: the chain is broken", seq.0);
+            ensure!(Some(entry.accepted) > accepted, "{room} {}: accepted times do not increase", seq.0);
+            accepted = Some(entry.accepted);
+        }
+        ensure!(head.seq == seq && head.chain == chain, "{room} is at {} and its log at {}", head.seq.0, seq.0);
+    }
+    Ok(())
+}
+
+/// Each epoch ends with one commit, which was made in it, and with nothing else.
+pub(crate) fn one_commit_per_epoch(evidence: &Evidence) -> Judged {
+    for (room, head) in &evidence.rooms {
+        let mut epoch = Epoch(0);
+        for entry in evidence.log(room) {
+            if entry.kind == EntryKind::Commit {
+                let made_in = fanout(entry)?.message().epoch();
+                ensure!(made_in == Some(epoch.0), "{room} {}: a commit of {made_in:?} in {}", entry.seq.0, epoch.0);
+                epoch.0 += 1;
+            }
+            ensure!(entry.epoch == epoch, "{room} {}: in {}, expected {}", entry.seq.0, entry.epoch.0, epoch.0);
+        }
+        ensure!(head.epoch == epoch, "{room} is in {} and its log in {}", head.epoch.0, epoch.0);
+    }
+    Ok(())
+}
+
+/// What was answered with success is in the log, once, with the time that was answered; what was refused is not.
+pub(crate) fn answers_are_true(evidence: &Evidence) -> Judged {
+    let mut logged: BTreeMap<Digest, Vec<&LogEntry>> = BTreeMap::new();
+    for entry in evidence.entries() {
+        logged.entry(Digest::of(fanout(entry)?.message().octets())).or_default().push(entry);
+    }
+    if let Some(twice) = logged.values().find(|entries| entries.len() > 1) {
+        return Err(format!("{} {} is in the log again", twice[1].room, twice[1].seq.0));
+    }
+    let asked = asked(evidence);
+    let mut answered = BTreeSet::new();
+    for (_, event) in &evidence.events {
+        let Event::Answered { ask, verdict, .. } = event else { continue };
+        ensure!(answered.insert(*ask), "ask {ask} is answered again");
+        let Some(Asked { room, what, digest, client, .. }) = asked.get(ask) else {
+            return Err(format!("ask {ask} was never asked"));
+        };
+        let Some(digest) = digest else {
+            let founded = evidence.rooms.contains_key(room);
+            ensure!(*what == What::Found && founded == matches!(verdict, Verdict::Accepted { .. }), "{room}: {verdict:?}");
+            continue;
+        };
+        let entry = logged.get(digest).map(|entries| entries[0]);
+        match (verdict, entry) {
+            (Verdict::Accepted { at }, Some(entry)) => {
+                let kind = match what {
+                    What::Commit => EntryKind::Commit,
+                    What::Proposals => EntryKind::Proposals,
+                    What::Message | What::Found => EntryKind::Message,
+                };
+                let place = (entry.seq.0, entry.accepted.0, entry.kind);
+                ensure!(entry.room == *room && entry.kind == kind, "{client}'s ask {ask} is another entry: {place:?}");
+                ensure!(entry.accepted.0 == *at, "{client}'s ask {ask} was accepted at {at}, or at {}", entry.accepted.0);
+            }
+            (Verdict::Accepted { .. }, None) => {
+                return Err(format!("{client}'s ask {ask} was answered with success and is not in the log"));
+            }
+            (Verdict::Refused(why), Some(entry)) => {
+                let seq = entry.seq.0;
+                return Err(format!("{client}'s ask {ask} was refused ({why}) and is in the log: {room} {seq}"));
+            }
+            (Verdict::Refused(_), None) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Every batch is of the term that the fence had, batches are counted without gaps, and terms grow by one.
+pub(crate) fn no_term_writes_after_the_next(evidence: &Evidence) -> Judged {
+    let mut fences: BTreeMap<u32, (u64, bool)> = BTreeMap::new();
+    let mut batches: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    for (_, event) in &evidence.events {
+        match event {
+            Event::Fence { shard, term, owned } => {
+                let (before, _) = fences.insert(*shard, (*term, *owned)).unwrap_or_default();
+                ensure!(*term == before + u64::from(*owned), "shard {shard}: fence {term} after {before}");
+            }
+            Event::Tail { shard, term, batch, next, .. } => {
+                let fence = fences.get(shard);
+                ensure!(fence == Some(&(*term, true)), "shard {shard}: a batch of term {term} under {fence:?}");
+                let (last, reached) = batches.insert(*shard, (*batch, *next)).unwrap_or_default();
+                // Opening a log writes its tail and counts no batch.
+                let follows = *batch == last + 1 || (*batch == last && *next == reached);
+                ensure!(follows && *next >= reached, "shard {shard}: batch {batch} up to {next} after {last}");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Each follower was brought each entry new once, in the order of the log, as the log has it, and again only so.
+pub(crate) fn followers_see_order(evidence: &Evidence) -> Judged {
+    let mut new: BTreeMap<(&Provider, u32), u64> = BTreeMap::new();
+    let mut stored: BTreeSet<(&Provider, u32, u64)> = BTreeSet::new();
+    for (_, event) in &evidence.events {
+        let brought = match event {
+            Event::Brought(brought) => brought,
+            Event::Alarm { follower, why } => return Err(format!("alarm at {follower}: {why}")),
+            _ => continue,
+        };
+        let Brought { follower, shard, item, repeat } = brought;
+        let known = !stored.insert((follower, *shard, item.offset));
+        ensure!(known == *repeat, "{follower}: {shard}/{} is new: {}", item.offset, !repeat);
+        if !repeat {
+            let next = new.entry((follower, *shard)).or_default();
+            ensure!(item.offset >= *next, "{follower}: {shard}/{} comes after {next}", item.offset);
+            *next = item.offset + 1;
+        }
+        let log = evidence.shards.get(&route::ShardId(*shard)).map(|held| &held.log);
+        let entry = log.and_then(|log| log.iter().find(|entry| entry.offset.0 == item.offset));
+        let Some(entry) = entry else {
+            return Err(format!("{follower}: {shard}/{} is not in the log", item.offset));
+        };
+        let expected = as_shown(entry, follower);
+        ensure!(expected.as_ref() == Some(item), "{follower}: {shard}/{} is not what is in the log", item.offset);
+    }
+    Ok(())
+}
+
+/// Nothing is shown to a provider to which it is not due, and an entry itself only where that is due.
+pub(crate) fn providers_see_their_rooms_only(evidence: &Evidence) -> Judged {
+    for (provider, inbox) in &evidence.inboxes {
+        for item in inbox.rooms.values().flat_map(BTreeMap::values) {
+            let entry = evidence.log(&item.room).find(|entry| entry.seq.0 == item.seq);
+            let due = entry.and_then(|entry| as_shown(entry, provider));
+            ensure!(due.as_ref() == Some(item), "{provider} has {} {}, which is not due to it", item.room, item.seq);
+        }
+    }
+    Ok(())
+}
+
+/// Every entry is in the inbox of every follower to which it is due.
+pub(crate) fn followers_have_everything(evidence: &Evidence) -> Judged {
+    for entry in evidence.entries() {
+        for recipient in &entry.recipients.0 {
+            let provider = &recipient.provider;
+            let inbox = evidence.inboxes.get(provider).ok_or_else(|| format!("{provider} is nobody's"))?;
+            let item = inbox.rooms.get(&entry.room).and_then(|entries| entries.get(&entry.seq.0));
+            ensure!(item.is_some(), "{provider} lacks {} {}", entry.room, entry.seq.0);
+        }
+    }
+    Ok(())
+}
+
+/// Each client read every message of its time in the room once, and understood everything that it was given.
+pub(crate) fn clients_have_everything_once(evidence: &Evidence) -> Judged {
+    let asked: BTreeMap<Digest, &Asked> =
+        asked(evidence).into_values().filter_map(|asked| Some((asked.digest?, asked))).collect();
+    let mut messages: BTreeMap<&RoomUri, Vec<(u64, &Asked)>> = BTreeMap::new();
+    for entry in evidence.entries().filter(|entry| entry.kind == EntryKind::Message) {
+        let digest = Digest::of(fanout(entry)?.message().octets());
+        let asked = asked.get(&digest).ok_or_else(|| format!("{} {} is nobody's", entry.room, entry.seq.0))?;
+        messages.entry(&entry.room).or_default().push((entry.seq.0, asked));
+    }
+    for client in evidence.standings.keys() {
+        for (room, messages) in &messages {
+            let heard: Vec<(u64, &Received)> = heard(evidence, client, room).collect();
+            for (seq, what) in &heard {
+                let understood = !matches!(what, Received::Undecryptable(_) | Received::OutOfStep(_));
+                ensure!(understood, "{client} {room} {seq}: {what:?}");
+            }
+            let founded = asked_to_found(evidence, client, room);
+            for (seq, asked) in messages {
+                let due = is_due(&heard, founded, *seq, asked.epoch);
+                let count = heard.iter().filter(|(at, what)| at == seq && is_message(what)).count();
+                ensure!(count == usize::from(due), "{client} read {room} {seq} {count} times, due: {due}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Nothing is under way: cursors have reached every entry that is due, shards are owned, members agree.
+pub(crate) fn at_rest(evidence: &Evidence) -> Judged {
+    for (shard, held) in &evidence.shards {
+        for entry in &held.log {
+            for recipient in &entry.recipients.0 {
+                let cursor = held.cursors.get(&recipient.provider);
+                let done = cursor.is_some_and(|cursor| cursor.is_done(entry.offset));
+                ensure!(done, "shard {shard}: {}'s cursor has not reached {}", recipient.provider, entry.offset.0);
+            }
+        }
+        let fence = evidence.events.iter().rev().find_map(|(_, event)| match event {
+            Event::Fence { shard: of, owned, .. } if *of == shard.0 => Some(*owned),
+            _ => None,
+        });
+        ensure!(fence == Some(true), "shard {shard} is nobody's");
+    }
+    for (room, head) in &evidence.rooms {
+        let mut agreed = None;
+        for (client, standing) in &evidence.standings {
+            if heard(evidence, client, room).next().is_none() && !asked_to_found(evidence, client, room) {
+                continue;
+            }
+            ensure!(standing.settled, "{client} still has something to do");
+            let Some(epoch) = standing.epoch else { continue };
+            ensure!(epoch == head.epoch.0, "{client} is in epoch {epoch}, {room} in {}", head.epoch.0);
+            let authenticator = agreed.get_or_insert(&standing.authenticator);
+            ensure!(**authenticator == standing.authenticator, "{client} is in another epoch {epoch} than others");
+        }
+        ensure!(agreed.is_some(), "nobody is in {room}");
+    }
+    let open = asked(evidence).len() - evidence.events.iter().filter(|(_, event)| is_answer(event)).count();
+    ensure!(open == 0, "{open} requests are not answered");
+    Ok(())
+}
+
+fn asked(evidence: &Evidence) -> BTreeMap<u64, &Asked> {
+    let asked = evidence.events.iter().filter_map(|(_, event)| match event {
+        Event::Asked(asked) => Some((asked.ask, asked)),
+        _ => None,
+    });
+    asked.collect()
+}
+
+fn asked_to_found(evidence: &Evidence, client: &str, room: &RoomUri) -> bool {
+    let founded = |asked: &&Asked| asked.what == What::Found && asked.client == client && asked.room == *room;
+    asked(evidence).into_values().any(|asked| founded(&asked))
+}
+
+fn is_answer(event: &Event) -> bool {
+    matches!(event, Event::Answered { .. })
+}
+
+fn is_message(what: &Received) -> bool {
+    matches!(what, Received::Message(_))
+}
+
+fn heard<'a>(evidence: &'a Evidence, by: &'a str, of: &'a RoomUri) -> impl Iterator<Item = (u64, &'a Received)> + 'a {
+    evidence.events.iter().filter_map(move |(_, event)| match event {
+        Event::Heard { client, room, seq, what } if client == by && room == of => Some((*seq, what)),
+        _ => None,
+    })
+}
+
+/// Whether a message at `at`, sent in `epoch`, is for a client that heard this.
+fn is_due(heard: &[(u64, &Received)], founded: bool, at: u64, epoch: u64) -> bool {
+    let mut entered = founded.then_some(0);
+    for (_, what) in heard.iter().take_while(|(seq, _)| *seq < at) {
+        match what {
+            Received::Joined { epoch } => entered = Some(*epoch),
+            Received::Removed => entered = None,
+            _ => {}
+        }
+    }
+    entered.is_some_and(|entered| epoch >= entered)
+}
+
+fn fanout(entry: &LogEntry) -> Result<FanoutMessage, String> {
+    let place = || format!("{} {}", entry.room, entry.seq.0);
+    FanoutMessage::decode_exact(&entry.message).map_err(|error| format!("{} is no FanoutMessage: {error}", place()))
+}
+
+/// The entry as `to` is to be shown it.
+fn as_shown(entry: &LogEntry, to: &Provider) -> Option<Item> {
+    let recipient = entry.recipients.0.iter().find(|recipient| recipient.provider == *to)?;
+    Some(Item {
+        offset: entry.offset.0,
+        room: entry.room.clone(),
+        seq: entry.seq.0,
+        previous: if recipient.first { 0 } else { entry.seq.0 - 1 },
+        epoch: entry.epoch.0,
+        chain: entry.chain.0,
+        set: entry.set.0.to_vec().into(),
+        shown: match recipient.shown {
+            Shown::Message => Body::Message(entry.message.clone()),
+            Shown::Digest => Body::Digest(Digest::of(&entry.message)),
+        },
+    })
+}

@@ -1,0 +1,150 @@
+//! What goes wrong in a run, and when: all of it follows from the seed.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use sha2::{Digest as _, Sha256};
+
+/// What the store makes of a commit that writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// What is right.
+    Answered,
+    /// Refused, for no reason.
+    Conflict,
+    /// The same.
+    TooOld,
+    /// The same.
+    Busy,
+    /// Carried out, and not told.
+    UnknownApplied,
+    /// Lost, and not told.
+    UnknownLost,
+    /// Carried out so much later, when its client has given it up.
+    Late(Duration),
+}
+
+/// How often the store lies, of all commits that write, and refuses, of all reads.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rates {
+    pub(crate) refused: f64,
+    pub(crate) unknown: f64,
+    pub(crate) late: f64,
+    pub(crate) read_refused: f64,
+}
+
+impl Rates {
+    pub(crate) fn fate(&self, random: &mut StdRng) -> Fate {
+        let drawn: f64 = random.random();
+        if drawn < self.refused {
+            return [Fate::Conflict, Fate::TooOld, Fate::Busy][random.random_range(0..3)];
+        }
+        if drawn < self.refused + self.unknown {
+            return [Fate::UnknownApplied, Fate::UnknownLost][random.random_range(0..2)];
+        }
+        if drawn < self.refused + self.unknown + self.late {
+            return Fate::Late(late(random));
+        }
+        Fate::Answered
+    }
+}
+
+/// One fault with its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// The next append meets this.
+    Doom(Fate),
+    /// The hub that serves dies, and comes back so much later; if `on_append`, while its next append is on its way.
+    KillHub { down: Duration, on_append: bool },
+    /// The hub that serves does not reach the store for so long.
+    Stall(Duration),
+    /// A follower dies, and comes back so much later.
+    KillFollower { follower: usize, down: Duration },
+    /// A follower and both hubs do not reach each other for so long; if `oneway`, it hears them and is not heard.
+    CutFollower { follower: usize, oneway: bool, lasts: Duration },
+}
+
+/// The faults of one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) acts: Vec<(Duration, Act)>,
+    pub(crate) rates: Rates,
+    /// Chance that an answer of a hub, or an acknowledgement of a follower, is lost.
+    pub(crate) lost_answers: f64,
+    /// How far each hub's wall clock is off, in milliseconds.
+    pub(crate) skew_ms: [i64; 2],
+    /// Rooms that a hub keeps in memory.
+    pub(crate) rooms_max: usize,
+    /// Nothing goes wrong from then on.
+    pub(crate) until: Duration,
+}
+
+/// When faults end.
+const PHASE_ONE: Duration = Duration::from_secs(24);
+
+impl Plan {
+    /// The plan of a seed. Some faults every plan has: a kill, an unknown result with and one without effect.
+    pub(crate) fn of(seed: u64, followers: usize) -> Self {
+        let mut random = random(seed, "plan");
+        let random = &mut random;
+        let mut acts = vec![
+            (within(random, 3_000..6_000), Act::Doom(Fate::UnknownApplied)),
+            (within(random, 3_000..20_000), Act::Doom(Fate::UnknownLost)),
+            (within(random, 3_000..20_000), Act::Doom(Fate::Late(late(random)))),
+            (within(random, 7_000..12_000), kill(random)),
+        ];
+        if random.random_bool(0.6) {
+            acts.push((within(random, 13_000..21_000), kill(random)));
+        }
+        if random.random_bool(0.7) {
+            acts.push((within(random, 5_000..20_000), Act::Stall(within(random, 500..7_000))));
+        }
+        for follower in 0..followers {
+            if random.random_bool(0.5) {
+                let down = within(random, 100..5_000);
+                acts.push((within(random, 4_000..21_000), Act::KillFollower { follower, down }));
+            }
+            if random.random_bool(0.5) {
+                let (oneway, lasts) = (random.random_bool(0.5), within(random, 200..5_000));
+                acts.push((within(random, 4_000..18_000), Act::CutFollower { follower, oneway, lasts }));
+            }
+        }
+        acts.sort_by_key(|(at, _)| *at);
+        Self {
+            acts,
+            rates: Rates {
+                refused: random.random_range(0.0..0.08),
+                unknown: random.random_range(0.0..0.05),
+                late: random.random_range(0.0..0.02),
+                read_refused: random.random_range(0.0..0.01),
+            },
+            lost_answers: random.random_range(0.01..0.06),
+            skew_ms: [random.random_range(-2_000..2_000), random.random_range(-2_000..2_000)],
+            rooms_max: [2, 16][random.random_range(0..2)],
+            until: PHASE_ONE,
+        }
+    }
+}
+
+fn kill(random: &mut StdRng) -> Act {
+    Act::KillHub { down: within(random, 100..6_000), on_append: random.random_bool(0.5) }
+}
+
+/// Later than some takeovers, earlier than the age at which the store refuses a transaction.
+fn late(random: &mut StdRng) -> Duration {
+    within(random, 100..4_900)
+}
+
+fn within(random: &mut StdRng, ms: Range<u64>) -> Duration {
+    Duration::from_millis(random.random_range(ms))
+}
+
+/// A random source of its own for each part of a run, so that one does not depend on how often another draws.
+pub(crate) fn random(seed: u64, part: &str) -> StdRng {
+    let mut hash = Sha256::new();
+    hash.update(seed.to_be_bytes());
+    hash.update(part.as_bytes());
+    StdRng::from_seed(hash.finalize().into())
+}

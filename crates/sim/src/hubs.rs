@@ -1,0 +1,263 @@
+//! A hub host: the production hub over the faulty store, and what stands in for the edge. It serves while it owns the
+//! shards, waits for them while another does, and begins a new life when it learns that it lost one.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hub::{Hub, LocalTasks, Outcome, Parts, Request, StartError};
+use ledger::{Founding, Ledger, LedgerId};
+use mimi::{Provider, RoomUri};
+use proto::hub::{Elsewhere, Refused, RoomRequest, RoomResponse, room_request, room_response};
+use rand::Rng;
+use rand::rngs::StdRng;
+use room::{Command, Digest, Millis, Reply};
+use route::Shards;
+use shard::{AcquireError, Incarnation, Node, NodeOptions, Ownership};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::faults;
+use crate::link::Link;
+use crate::marks::Mark;
+use crate::store::Service;
+use crate::trace::{Event, Record};
+use crate::wire;
+use crate::world::{self, Ended, Listener, Stream};
+
+/// Where a hub listens.
+pub(crate) const PORT: u16 = 8_000;
+
+/// Shards of the simulated cluster.
+pub(crate) const SHARDS: u32 = 2;
+
+/// The wall clock when the world begins: 2026-01-01.
+const EPOCH_MS: u64 = 1_767_225_600_000;
+
+const HASH_KEY: [u8; 16] = *b"a simulated hash";
+
+const OWNERSHIP: Ownership = Ownership::Leased { lease: Duration::from_secs(3), beat: Duration::from_secs(1) };
+
+/// What all lives of a hub's host share.
+pub(crate) struct Site {
+    pub(crate) name: &'static str,
+    pub(crate) number: u8,
+    pub(crate) seed: u64,
+    pub(crate) service: Service,
+    pub(crate) record: Record,
+    pub(crate) lost_answers: Rc<RefCell<f64>>,
+    pub(crate) skew_ms: i64,
+    pub(crate) rooms_max: usize,
+    /// Who serves, as far as is known.
+    pub(crate) serving: Rc<Cell<Option<&'static str>>>,
+    pub(crate) lives: Cell<u64>,
+    pub(crate) random: RefCell<StdRng>,
+    /// Requests carried out whose answer was lost.
+    pub(crate) unheard: Rc<RefCell<BTreeSet<Digest>>>,
+}
+
+/// How the simulated ledger begins.
+pub(crate) fn founding(seed: u64) -> Founding {
+    let mut id = [0; 16];
+    faults::random(seed, "ledger").fill(&mut id);
+    let shards = Shards::new(SHARDS, HASH_KEY).expect("two are few enough");
+    Founding { id: LedgerId(id), shards }
+}
+
+/// The hub of this life, if it serves.
+type Current = Rc<RefCell<Option<(u64, Hub)>>>;
+
+/// The hub's software.
+pub(crate) async fn run(site: Rc<Site>) -> Ended {
+    let listener = Listener::bind(PORT).await?;
+    let current = Current::default();
+    let deposed = Rc::new(Notify::new());
+    let front = (site.clone(), current.clone(), deposed.clone());
+    tokio::task::spawn_local(async move {
+        while let Ok(stream) = listener.accept().await {
+            let (site, current, deposed) = front.clone();
+            // A client that goes away asks again.
+            tokio::task::spawn_local(async move { drop(serve(&site, &current, &deposed, stream).await) });
+        }
+    });
+    loop {
+        let life = site.lives.get() + 1;
+        site.lives.set(life);
+        site.record.note(Event::Began { host: site.name, life });
+        let Some((node, hub)) = start(&site, life).await else {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
+        };
+        site.record.note(Event::Serving { host: site.name, life });
+        site.serving.set(Some(site.name));
+        *current.borrow_mut() = Some((life, hub));
+        lose_a_shard(&current, &deposed).await;
+        current.borrow_mut().take();
+        site.record.note(Event::Deposed { host: site.name, life });
+        site.record.mark(Mark::Deposed);
+        // What cannot be taken away now lapses by itself.
+        drop(tokio::time::timeout(Duration::from_secs(1), node.stop()).await);
+    }
+}
+
+/// Returns when somebody was sent elsewhere. Nobody may ask for long, so each shard is asked now and then, for a room that
+/// nobody founded.
+async fn lose_a_shard(current: &Current, deposed: &Notify) {
+    let shards = Shards::new(SHARDS, HASH_KEY).expect("two are few enough");
+    loop {
+        tokio::select! {
+            biased;
+            () = deposed.notified() => return,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        for shard in shards.all() {
+            let Some((_, hub)) = current.borrow().clone() else { return };
+            let rooms = (0_u32..).map(|n| format!("mimi://a.example/r/nobody-{n}"));
+            let room = rooms.into_iter().find(|room| shards.of(room) == shard);
+            let room: RoomUri = room.expect("some name falls into each shard").parse().expect("it is a room's");
+            let from = room.provider().clone();
+            let request = Request::Command(Command::Submit { from, body: Bytes::new() });
+            if let Outcome::Elsewhere { .. } = hub.call(room, request).await {
+                return;
+            }
+        }
+    }
+}
+
+/// One life up to where it serves; `None` when it has to begin again.
+async fn start(site: &Site, life: u64) -> Option<(Node, Hub)> {
+    let database = site.service.door(site.name);
+    let ledger = Ledger::open(database.clone(), founding(site.seed)).await.ok()?;
+    let mut incarnation = [site.number; 16];
+    incarnation[8..].copy_from_slice(&life.to_be_bytes());
+    let options = NodeOptions { incarnation: Incarnation(incarnation), ownership: OWNERSHIP };
+    let node = Node::start(database, options).await.ok()?;
+    loop {
+        let parts = Parts {
+            ledger: ledger.clone(),
+            node: node.clone(),
+            transport: Arc::new(Link::new(ledger.id())),
+            clock: Arc::new(Clock { skew_ms: site.skew_ms }),
+            spawner: Arc::new(LocalTasks),
+            couriers: Handle::current(),
+            seed: site.seed ^ life,
+            options: options_of(site),
+        };
+        let wait = match Hub::start(parts).await {
+            Ok(hub) => return Some((node, hub)),
+            Err(StartError::Acquire { source: AcquireError::Held { retry_after, .. }, .. }) => retry_after,
+            Err(StartError::Acquire { source: AcquireError::Lapsed, .. }) => Duration::from_millis(500),
+            Err(_) => Duration::from_millis(100),
+        };
+        tokio::time::sleep(wait.min(Duration::from_secs(1))).await;
+    }
+}
+
+/// Bounds small enough to be met.
+fn options_of(site: &Site) -> hub::Options {
+    hub::Options {
+        rooms_max: site.rooms_max,
+        retry_after: Duration::from_millis(100),
+        reopen_after: Duration::from_millis(50),
+        fanout: fanout::Options {
+            tail_entries_max: 24,
+            window_entries_max: 12,
+            backoff_min: Duration::from_millis(100),
+            backoff_max: Duration::from_secs(2),
+            attempt_max: Duration::from_secs(2),
+            ..fanout::Options::default()
+        },
+        ..hub::Options::default()
+    }
+}
+
+struct Clock {
+    skew_ms: i64,
+}
+
+impl hub::Clock for Clock {
+    fn now(&self) -> Millis {
+        let elapsed = world::now().unwrap_or_default().as_millis();
+        let now = EPOCH_MS + u64::try_from(elapsed).unwrap_or_default();
+        Millis(now.saturating_add_signed(self.skew_ms))
+    }
+}
+
+/// Answers requests one after the other, as an edge passes them on.
+async fn serve(site: &Site, current: &Current, deposed: &Notify, mut stream: Stream) -> io::Result<()> {
+    while let Some((request, _)) = wire::read::<RoomRequest>(&mut stream).await? {
+        let (room, request, octets) = parse(request).map_err(io::Error::other)?;
+        let serving = current.borrow().clone();
+        let outcome = match &serving {
+            Some((_, hub)) => hub.call(room.clone(), request.clone()).await,
+            None => Outcome::Elsewhere { node: String::new(), term: 0 },
+        };
+        let life = |of: &Option<(u64, Hub)>| of.as_ref().map(|(life, _)| *life);
+        if matches!(outcome, Outcome::Elsewhere { .. }) && life(&serving).is_some() && life(&serving) == life(&current.borrow()) {
+            deposed.notify_one();
+        }
+        let done = matches!(outcome, Outcome::Answer(_));
+        let command = match &request {
+            Request::Command(command) => Some(command),
+            Request::Found(_) => None,
+        };
+        let response = response(&room, command, outcome);
+        let digest = Digest::of(&octets);
+        let lost = site.random.borrow_mut().random_bool(*site.lost_answers.borrow());
+        if done && lost {
+            site.record.mark(Mark::AnswerLost);
+            site.unheard.borrow_mut().insert(digest);
+            return Ok(());
+        }
+        if done && site.unheard.borrow_mut().remove(&digest) {
+            site.record.mark(Mark::AnswerRepeated);
+        }
+        wire::write(&mut stream, &response).await?;
+    }
+    Ok(())
+}
+
+fn parse(request: RoomRequest) -> Result<(RoomUri, Request, Bytes), &'static str> {
+    let room = request.room.parse().map_err(|_| "not a room")?;
+    let from: Provider = request.source.parse().map_err(|_| "not a provider")?;
+    let (request, octets) = match request.body {
+        Some(room_request::Body::Create(octets)) => {
+            let created: proto::hub::CreateRoom = prost::Message::decode(octets.clone()).map_err(|_| "not a room")?;
+            let (group_info, ratchet_tree) = (created.group_info, created.ratchet_tree);
+            (Request::Found(room::Founding { from, group_info, ratchet_tree }), octets)
+        }
+        Some(room_request::Body::Update(body)) => {
+            (Request::Command(Command::Update { from, body: body.clone() }), body)
+        }
+        Some(room_request::Body::Submit(body)) => {
+            (Request::Command(Command::Submit { from, body: body.clone() }), body)
+        }
+        _ => return Err("not a request that the simulated clients make"),
+    };
+    Ok((room, request, octets))
+}
+
+fn response(room: &RoomUri, command: Option<&Command>, outcome: Outcome) -> RoomResponse {
+    let refused = |status, reason: &str, retry_after: Duration| {
+        let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+        room_response::Outcome::Refused(Refused { status, reason: reason.to_owned(), retry_after_ms })
+    };
+    let outcome = match outcome {
+        Outcome::Answer(answer) => room_response::Outcome::Answer(answer.body().cloned().unwrap_or_default()),
+        Outcome::Refused(refusal) => match command.map(|command| refusal.reply(room, command)) {
+            Some(Reply::Body(body)) => room_response::Outcome::Answer(body),
+            Some(Reply::Status(status, reason)) => refused(status.into(), reason, Duration::ZERO),
+            None => refused(403, "the room is not founded", Duration::ZERO),
+        },
+        Outcome::UnknownRoom => refused(404, "no such room", Duration::ZERO),
+        Outcome::RoomExists => refused(409, "another room has this name", Duration::ZERO),
+        Outcome::Elsewhere { node, term } => room_response::Outcome::Elsewhere(Elsewhere { node, term }),
+        Outcome::Overloaded { retry_after } => refused(503, "overloaded", retry_after),
+        Outcome::Unavailable { retry_after } => refused(503, "unavailable", retry_after),
+    };
+    RoomResponse { outcome: Some(outcome) }
+}

@@ -1,0 +1,420 @@
+//! The store as a service outside the hosts: it does not die with them, but it takes its time, refuses, and leaves open
+//! what became of a commit. What it holds is always right: the memory backend decides, this only delays and lies.
+//!
+//! A commit that is under way arrives whether or not whoever sent it still lives. It is carried out when the service is
+//! next looked at, in the order of arrival; nobody can tell that from its being carried out on time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt;
+use rand::Rng;
+use rand::rngs::StdRng;
+use store::limits::TRANSACTION_AGE_MAX;
+use store::{
+    Backend, BackendTransaction, Bounds, Committed, ConflictKind, Database, Error, Isolation, KeyRange, Mutation, Rows,
+    Version, Watch,
+};
+use tokio::runtime::Runtime;
+
+use crate::faults::{self, Fate, Rates};
+use crate::marks::Mark;
+use crate::trace::{Event, Record};
+use crate::world;
+
+/// One way to or from the store.
+const LATENCY_MS: std::ops::Range<u64> = 1..8;
+
+/// The same for an append whose sender is to die while it is on its way: longer than a step of the world.
+const LATENCY_ARMED: Duration = Duration::from_millis(20);
+
+/// The service. All clones are the same.
+#[derive(Clone)]
+pub(crate) struct Service(Arc<Inner>);
+
+struct Inner {
+    backend: Arc<dyn Backend>,
+    /// The clock under the memory backend stands still: age is judged here, by the world's clock, which all hosts share.
+    standstill: Runtime,
+    record: Record,
+    state: Mutex<State>,
+}
+
+struct State {
+    clock: Duration,
+    random: StdRng,
+    rates: Rates,
+    calm: bool,
+    doomed: VecDeque<Fate>,
+    stalled: BTreeMap<&'static str, Duration>,
+    /// Who is to die with its next append on its way, and who just did send one.
+    armed: Option<&'static str>,
+    struck: Option<&'static str>,
+    flights: u64,
+    air: BTreeMap<(Duration, u64), Flight>,
+    landed: BTreeMap<u64, Result<Committed, Error>>,
+}
+
+/// A commit on its way.
+struct Flight {
+    transaction: Box<dyn BackendTransaction>,
+    begun: Option<Duration>,
+    wrote: Wrote,
+    orphan: bool,
+    late: bool,
+}
+
+/// What a transaction writes, as far as the record needs it.
+#[derive(Debug, Clone, Default)]
+struct Wrote {
+    anything: bool,
+    log: bool,
+    index: bool,
+    rows: Vec<Event>,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Service")
+    }
+}
+
+impl Service {
+    pub(crate) fn new(seed: u64, rates: Rates, record: Record) -> Self {
+        let standstill = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        Self(Arc::new(Inner {
+            backend: Database::memory().backend(),
+            standstill: standstill.expect("a runtime without threads and sockets needs nothing"),
+            record,
+            state: Mutex::new(State {
+                clock: Duration::ZERO,
+                random: faults::random(seed, "store"),
+                rates,
+                calm: false,
+                doomed: VecDeque::new(),
+                stalled: BTreeMap::new(),
+                armed: None,
+                struck: None,
+                flights: 0,
+                air: BTreeMap::new(),
+                landed: BTreeMap::new(),
+            }),
+        }))
+    }
+
+    /// The store as one host reaches it.
+    pub(crate) fn door(&self, host: &'static str) -> Database {
+        Database::from_backend(Arc::new(Door { service: self.clone(), host }))
+    }
+
+    /// What the store holds, without faults and delays. Everything on its way has arrived.
+    pub(crate) fn contents(&self) -> Database {
+        let mut state = self.lock();
+        self.arrive(&mut state, Duration::MAX);
+        drop(state);
+        Database::from_backend(self.0.backend.clone())
+    }
+
+    /// The next append meets `fate`.
+    pub(crate) fn doom(&self, fate: Fate) {
+        self.lock().doomed.push_back(fate);
+    }
+
+    /// `host` does not reach the store before `until`.
+    pub(crate) fn stall(&self, host: &'static str, until: Duration) {
+        self.lock().stalled.insert(host, until);
+    }
+
+    /// `host` is to die with its next append on its way.
+    pub(crate) fn arm(&self, host: &'static str) {
+        self.lock().armed = Some(host);
+    }
+
+    /// Who is to die now.
+    pub(crate) fn struck(&self) -> Option<&'static str> {
+        self.lock().struck.take()
+    }
+
+    /// From now on nothing goes wrong.
+    pub(crate) fn calm(&self) {
+        let mut state = self.lock();
+        state.calm = true;
+        state.rates = Rates::default();
+        state.doomed.clear();
+        state.stalled.clear();
+        state.armed = None;
+    }
+
+    /// Runs what never waits, with the clock that stands still.
+    pub(crate) fn at_once<T>(&self, future: impl Future<Output = T>) -> T {
+        let _entered = self.0.standstill.enter();
+        future.now_or_never().expect("the memory backend never waits")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// The way to the store, and whether a read is refused there.
+    fn way(&self, host: &'static str) -> (Duration, Option<Error>) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let wait = latency(state, host);
+        let refused = state.random.random_bool(state.rates.read_refused);
+        let error = refused.then(|| [Error::TooOld, Error::Busy][state.random.random_range(0..2)].clone());
+        (wait, error)
+    }
+
+    /// Brings the service up to the world's time and returns that.
+    fn now(&self) -> Duration {
+        let mut state = self.lock();
+        let now = world::now().unwrap_or_default().max(state.clock);
+        self.arrive(&mut state, now);
+        state.clock = now;
+        now
+    }
+
+    /// Carries out whatever arrives until `now`.
+    fn arrive(&self, state: &mut State, now: Duration) {
+        while let Some(entry) = state.air.first_entry() {
+            let (at, id) = *entry.key();
+            if at > now {
+                return;
+            }
+            let Flight { transaction, begun, wrote, orphan, late } = entry.remove();
+            let result = match begun {
+                Some(begun) if at.saturating_sub(begun) > TRANSACTION_AGE_MAX => Err(Error::TooOld),
+                _ => self.at_once(transaction.commit()),
+            };
+            let record = &self.0.record;
+            let happened = [
+                (orphan && result.is_ok(), Mark::OrphanLanded),
+                (wrote.log && late && result.is_ok(), Mark::LateWithEffect),
+                (wrote.log && late && result.is_err(), Mark::LateRefused),
+                (wrote.index && result.is_ok(), Mark::Indexed),
+            ];
+            happened.into_iter().filter(|(reached, _)| *reached).for_each(|(_, mark)| record.mark(mark));
+            if result.is_ok() {
+                wrote.rows.into_iter().for_each(|row| record.note(row));
+            }
+            state.landed.insert(id, result);
+        }
+    }
+
+    /// Sends a commit on its way.
+    fn launch(&self, host: &'static str, transaction: Box<dyn BackendTransaction>, sent: Sent) -> Launch {
+        self.now();
+        // The sender's time, which may be a step behind the service's: its answer is not to be back before the arrival.
+        let now = world::now().unwrap_or_default();
+        let mut state = self.lock();
+        let state = &mut *state;
+        let Sent { begun, wrote } = sent;
+        let fate = match wrote.log.then(|| state.doomed.pop_front()).flatten() {
+            Some(doomed) => doomed,
+            None => state.rates.fate(&mut state.random),
+        };
+        let (mut there, mut back) = (latency(state, host), latency(state, host));
+        let mut orphan = false;
+        if wrote.log && state.armed == Some(host) {
+            state.armed = None;
+            state.struck = Some(host);
+            (there, back, orphan) = (LATENCY_ARMED, LATENCY_ARMED, true);
+            self.0.record.mark(Mark::KilledDuringAppend);
+        }
+        if wrote.log && matches!(fate, Fate::Conflict | Fate::TooOld | Fate::Busy) {
+            self.0.record.mark(Mark::AppendRefused);
+        }
+        let (arrival, error) = match fate {
+            Fate::Answered => (Some(there), None),
+            Fate::Conflict => (None, Some(Error::Conflict)),
+            Fate::TooOld => (None, Some(Error::TooOld)),
+            Fate::Busy => (None, Some(Error::Busy)),
+            Fate::UnknownApplied => (Some(there), Some(Error::Unknown)),
+            Fate::UnknownLost => (None, Some(Error::Unknown)),
+            Fate::Late(by) => (Some(there + by), Some(Error::TimedOut)),
+        };
+        let flight = arrival.map(|there| {
+            state.flights += 1;
+            let late = matches!(fate, Fate::Late(_));
+            let flight = Flight { transaction, begun, wrote: wrote.clone(), orphan, late };
+            state.air.insert((now + there, state.flights), flight);
+            state.flights
+        });
+        Launch { flight, error, log: wrote.log, round_trip: there + back }
+    }
+
+    /// The answer to a commit, once it had the time to come back.
+    fn answer(&self, launch: &Launch) -> Result<Committed, Error> {
+        self.now();
+        let landed = launch.flight.and_then(|flight| self.lock().landed.remove(&flight));
+        match (&launch.error, landed) {
+            (None, landed) => landed.expect("a commit arrives before its answer is back"),
+            (Some(error), landed) => {
+                if launch.log && *error == Error::Unknown {
+                    let effect = matches!(landed, Some(Ok(_)));
+                    let mark = if effect { Mark::UnknownWithEffect } else { Mark::UnknownWithoutEffect };
+                    self.0.record.mark(mark);
+                }
+                Err(error.clone())
+            }
+        }
+    }
+}
+
+/// One way, and the rest of a stall.
+fn latency(state: &mut State, host: &'static str) -> Duration {
+    let stalled = state.stalled.get(host).copied().unwrap_or_default();
+    let rest = stalled.saturating_sub(world::now().unwrap_or_default());
+    rest + Duration::from_millis(state.random.random_range(LATENCY_MS))
+}
+
+struct Sent {
+    begun: Option<Duration>,
+    wrote: Wrote,
+}
+
+/// A commit that was sent.
+struct Launch {
+    flight: Option<u64>,
+    /// What its sender is told in place of the truth.
+    error: Option<Error>,
+    log: bool,
+    round_trip: Duration,
+}
+
+/// The store as one host reaches it.
+#[derive(Debug)]
+struct Door {
+    service: Service,
+    host: &'static str,
+}
+
+#[async_trait]
+impl Backend for Door {
+    fn begin(&self) -> Box<dyn BackendTransaction> {
+        Box::new(Faulty {
+            service: self.service.clone(),
+            host: self.host,
+            inner: self.service.0.backend.begin(),
+            begun: OnceLock::new(),
+            wrote: Wrote::default(),
+        })
+    }
+
+    /// The service goes on without this client.
+    async fn close(&self) {}
+}
+
+#[derive(Debug)]
+struct Faulty {
+    service: Service,
+    host: &'static str,
+    inner: Box<dyn BackendTransaction>,
+    /// When it first read.
+    begun: OnceLock<Duration>,
+    wrote: Wrote,
+}
+
+impl Faulty {
+    /// The way to the store and back; whether it answers then.
+    async fn travel(&self) -> Result<(), Error> {
+        let (wait, refused) = self.service.way(self.host);
+        tokio::time::sleep(wait).await;
+        let now = self.service.now();
+        let begun = *self.begun.get_or_init(|| now);
+        match refused {
+            Some(error) => Err(error),
+            None if now - begun > TRANSACTION_AGE_MAX => Err(Error::TooOld),
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl BackendTransaction for Faulty {
+    async fn read_version(&self) -> Result<Version, Error> {
+        self.travel().await?;
+        self.service.at_once(self.inner.read_version())
+    }
+
+    async fn get(&self, key: &[u8], isolation: Isolation) -> Result<Option<Bytes>, Error> {
+        self.travel().await?;
+        self.service.at_once(self.inner.get(key, isolation))
+    }
+
+    async fn range(&self, range: &KeyRange, bounds: Bounds, isolation: Isolation) -> Result<Rows, Error> {
+        self.travel().await?;
+        self.service.at_once(self.inner.range(range, bounds, isolation))
+    }
+
+    fn mutate(&mut self, mutation: Mutation) {
+        self.wrote.see(&mutation);
+        self.inner.mutate(mutation);
+    }
+
+    fn add_conflict_range(&mut self, kind: ConflictKind, range: KeyRange) {
+        self.wrote.anything |= kind == ConflictKind::Write;
+        self.inner.add_conflict_range(kind, range);
+    }
+
+    async fn watch(&self, key: &[u8]) -> Result<Watch, Error> {
+        self.travel().await?;
+        self.service.at_once(self.inner.watch(key))
+    }
+
+    async fn commit(self: Box<Self>) -> Result<Committed, Error> {
+        if !self.wrote.anything {
+            self.travel().await?;
+            let Self { service, inner, .. } = *self;
+            return service.at_once(inner.commit());
+        }
+        let Self { service, host, inner, begun, wrote } = *self;
+        let launch = service.launch(host, inner, Sent { begun: begun.get().copied(), wrote });
+        tokio::time::sleep(launch.round_trip).await;
+        service.answer(&launch)
+    }
+}
+
+impl Wrote {
+    /// Recognises the rows that the promises speak of: fences (crate `shard`), tails and entries (crate `ledger`).
+    fn see(&mut self, mutation: &Mutation) {
+        self.anything = true;
+        let Mutation::Set { key, value } = mutation else { return };
+        match (key.as_ref(), value.as_ref()) {
+            ([b'F', shard @ ..], [1, rest @ ..]) => {
+                let (Ok(shard), Some((term, owner))) = (shard.try_into(), rest.split_first_chunk()) else { return };
+                let (shard, term) = (u32::from_be_bytes(shard), u64::from_be_bytes(*term));
+                self.rows.push(Event::Fence { shard, term, owned: owner.first() == Some(&1) });
+            }
+            ([b'S', a, b, c, d, table, ..], [_, row @ ..]) => match table {
+                b'l' => self.log = true,
+                b'i' => self.index = true,
+                b't' => self.rows.extend(tail(u32::from_be_bytes([*a, *b, *c, *d]), row)),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+/// The tail row, as the ledger's golden bytes fix it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct TailRow {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, tag = "2")]
+    opening: u64,
+    #[prost(uint64, tag = "3")]
+    batch: u64,
+    #[prost(uint64, tag = "4")]
+    next: u64,
+}
+
+fn tail(shard: u32, row: &[u8]) -> Option<Event> {
+    let TailRow { term, opening, batch, next } = prost::Message::decode(row).ok()?;
+    Some(Event::Tail { shard, term, opening, batch, next })
+}
