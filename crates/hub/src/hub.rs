@@ -79,12 +79,21 @@ pub struct Hub {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     shards: Shards,
     actors: Vec<Addr<ShardActor>>,
     options: Options,
     metrics: Metrics,
+    /// What the actors run on ends with the hub, and is not kept by them: a thread does not wait for its own end.
+    _threads: Arc<dyn Spawner>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("shards", &self.shards)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Hub {
@@ -103,34 +112,24 @@ impl Hub {
                 actors,
                 options: parts.options,
                 metrics,
+                _threads: parts.spawner,
             }),
         })
     }
 
     async fn serve(parts: &Parts, shard: ShardId, metrics: &Metrics) -> Result<Addr<ShardActor>, StartError> {
-        let (parts, metrics) = (parts.clone(), metrics.clone());
         let groups = parts.spawner.groups().max(1);
         let group = shard.0 as usize % groups;
         let in_group = (parts.ledger.shards().count() as usize).div_ceil(groups);
         let rooms_max = (parts.options.rooms_max / in_group).max(1);
+        let served = Served::new(parts, shard, rooms_max, metrics);
         let (ready, started) = oneshot::channel();
-        let spawner = parts.spawner.clone();
-        spawner.spawn(
+        parts.spawner.spawn(
             group,
             Box::new(move || {
                 Box::pin(async move {
                     // Whoever started the hub may have given up; then the actor ends with its address.
-                    drop(
-                        ready.send(
-                            ShardActor::serve(Served {
-                                parts,
-                                shard,
-                                rooms_max,
-                                metrics,
-                            })
-                            .await,
-                        ),
-                    );
+                    drop(ready.send(ShardActor::serve(served).await));
                 })
             }),
         );

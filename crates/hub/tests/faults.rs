@@ -224,6 +224,28 @@ fn a_killed_hub_has_accepted_what_it_answered_and_a_retry_settles_the_rest() {
 }
 
 #[test]
+fn when_the_store_fails_the_shard_is_opened_again_and_nothing_of_memory_survives() {
+    run(async {
+        let world = World::new(Options::default()).await;
+        let id = room("one");
+        let (mut alice, _bob) = world.invited(&id).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = world.stored(&id).await.canonical();
+        // The batch fails, and so do the first attempts to open the log again.
+        world.faults.failing.store(3, Ordering::Relaxed);
+        let commit = alice.self_update(&id).unwrap();
+        let failed = world.hub.call(id.clone(), update("a", &commit)).await;
+        assert!(matches!(failed, Outcome::Unavailable { .. }), "{failed:?}");
+        let meanwhile = world.hub.call(id.clone(), update("a", &commit)).await;
+        assert!(matches!(meanwhile, Outcome::Unavailable { .. }), "{meanwhile:?}");
+        assert_eq!(world.stored(&id).await.canonical(), before);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        body(world.hub.call(id.clone(), update("a", &commit)).await);
+        assert_eq!(world.stored(&id).await.head().epoch.0, 2);
+    });
+}
+
+#[test]
 fn while_a_large_value_is_staged_only_its_room_waits() {
     run(async {
         let world = World::new(Options::default()).await;

@@ -110,6 +110,23 @@ fn a_room_that_does_not_exist_is_unknown_and_one_that_does_is_not_founded_again(
 }
 
 #[test]
+fn a_founder_who_heard_no_answer_gets_it_when_asking_again() {
+    run(async {
+        let mut world = World::new(Options::default()).await;
+        let (id, mut alice) = (room("one"), member("a.example/d/alice/phone"));
+        let request = world.found_request(&mut alice, &id);
+        for _ in 0..2 {
+            let founded = world.hub.call(id.clone(), request.clone()).await;
+            assert_eq!(founded, Outcome::Answer(Answer::Founded));
+            world.restart().await;
+        }
+        let message = alice.send(&id, b"hello").unwrap();
+        body(world.hub.call(id.clone(), submit("a", &message)).await);
+        assert_eq!(world.hub.call(id.clone(), request).await, Outcome::RoomExists);
+    });
+}
+
+#[test]
 fn rooms_beyond_the_bound_are_dropped_and_loaded_again() {
     run(async {
         let world = World::new(Options {

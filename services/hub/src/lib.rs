@@ -1,1 +1,15 @@
+//! `nave-hub`: rooms, ordered, durable, fanned out. [`HubService::start`] puts the hub's crates together, serves the edge
+//! over gRPC and brings entries to followers; the all-in-one binary and `nave-hub` itself use the same constructor.
 
+mod carrier;
+mod limits;
+mod metrics;
+mod reply;
+mod service;
+
+pub use carrier::Carrier;
+pub use hub::seal::{BadKeys, HubKeys, SealError};
+pub use hub::{Arbiters, Clock, LocalTasks, Options, Spawner, SystemClock};
+pub use limits::GRPC_BYTES_MAX;
+pub use service::{HubParts, HubService, StartError};
+pub use shard::{Incarnation, NodeOptions, Ownership};

@@ -8,7 +8,7 @@ use actix::dev::channel;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use ledger::{AppendError, Change, Prepared, Rooms, Unstaged};
 use mimi::RoomUri;
-use room::{Applied, Corrupt, Decision, Refusal, Room};
+use room::{Answer, Applied, Corrupt, Decision, Refusal, Room};
 use shard::Tenure;
 use tokio::time::Instant;
 
@@ -37,7 +37,7 @@ enum LoadError {
 pub(crate) struct RoomActor {
     id: RoomUri,
     state: State,
-    served: Served,
+    served: Rc<Served>,
     gate: Rc<Gate>,
     rooms: Rooms,
     /// Held only while something is read or staged: a shard that drains resigns it.
@@ -46,8 +46,8 @@ pub(crate) struct RoomActor {
 
 impl RoomActor {
     /// Starts the actor on the current thread; it loads the room before it looks at its mailbox.
-    pub(crate) fn activate(id: RoomUri, served: &Served, serving: &Serving) -> Addr<Self> {
-        let (_, mailbox) = channel::channel(served.parts.options.room_mailbox);
+    pub(crate) fn activate(id: RoomUri, served: &Rc<Served>, serving: &Serving) -> Addr<Self> {
+        let (_, mailbox) = channel::channel(served.options.room_mailbox);
         served.metrics.rooms(1);
         Context::with_receiver(mailbox).run(Self {
             id,
@@ -61,7 +61,7 @@ impl RoomActor {
 
     /// What becomes of a request, now, in memory.
     fn decide(&mut self, request: Request) -> Result<Verdict, Outcome> {
-        let now = self.served.parts.clock.now();
+        let now = self.served.clock.now();
         match (&mut self.state, request) {
             (State::Loading, _) => unreachable!("the mailbox rests while the room is loaded"),
             (State::Absent, Request::Command(_)) => Err(Outcome::UnknownRoom),
@@ -69,6 +69,9 @@ impl RoomActor {
                 let (room, applied) = Room::found(self.id.clone(), founding, now).map_err(|r| self.refuse(r))?;
                 self.state = State::Open(Box::new(room));
                 Ok(Verdict::Append(applied))
+            }
+            (State::Open(room), Request::Found(founding)) if room.is_as_founded(&founding) => {
+                Ok(Verdict::Answer(Outcome::Answer(Answer::Founded)))
             }
             (State::Open(_), Request::Found(_)) => Err(Outcome::RoomExists),
             (State::Open(room), Request::Command(command)) => match room.decide(&command, now) {

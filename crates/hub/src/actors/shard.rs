@@ -6,28 +6,34 @@ use std::sync::Arc;
 
 use actix::dev::{SendError, channel};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakAddr};
-use fanout::{Couriers, Opening};
-use ledger::{AppendError, ReadError, Rooms, ShardLog};
+use fanout::{Couriers, Opening, Transport};
+use ledger::{AppendError, Ledger, ReadError, Rooms, ShardLog};
 use mimi::Provider;
 use route::ShardId;
-use shard::Tenure;
+use shard::{Node, Tenure};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::{Ask, RoomActor, chain};
-use crate::Outcome;
 use crate::cache::Cache;
 use crate::committer::{Committer, End};
 use crate::gate::Gate;
 use crate::hub::{Parts, StartError};
 use crate::metrics::Metrics;
+use crate::{Clock, Options, Outcome};
 
 /// What a shard's actor is made of.
-#[derive(Debug, Clone)]
 pub(crate) struct Served {
-    pub(crate) parts: Parts,
     pub(crate) shard: ShardId,
-    pub(crate) rooms_max: usize,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: Options,
     pub(crate) metrics: Metrics,
+    ledger: Ledger,
+    node: Node,
+    transport: Arc<dyn Transport>,
+    couriers: Handle,
+    seed: u64,
+    rooms_max: usize,
 }
 
 /// Why a shard's log cannot be served.
@@ -66,25 +72,32 @@ pub(crate) struct Serving {
 
 /// See the module.
 pub(crate) struct ShardActor {
-    served: Served,
+    served: Rc<Served>,
     state: State,
     rooms: Cache<Addr<RoomActor>>,
     draining: Vec<oneshot::Sender<()>>,
 }
 
 impl Served {
+    pub(crate) fn new(parts: &Parts, shard: ShardId, rooms_max: usize, metrics: &Metrics) -> Self {
+        Self {
+            shard,
+            clock: parts.clock.clone(),
+            options: parts.options.clone(),
+            metrics: metrics.clone(),
+            ledger: parts.ledger.clone(),
+            node: parts.node.clone(),
+            transport: parts.transport.clone(),
+            couriers: parts.couriers.clone(),
+            seed: parts.seed.wrapping_add(u64::from(shard.0)),
+            rooms_max,
+        }
+    }
+
     async fn open(&self, tenure: Arc<Tenure>) -> Result<Opened, OpenError> {
-        let Parts {
-            ledger,
-            transport,
-            couriers: runtime,
-            seed,
-            options,
-            ..
-        } = &self.parts;
-        let log = ShardLog::open(ledger, &tenure).await.map_err(OpenError::Log)?;
+        let log = ShardLog::open(&self.ledger, &tenure).await.map_err(OpenError::Log)?;
         let couriers = Couriers::open(Opening {
-            ledger: ledger.clone(),
+            ledger: self.ledger.clone(),
             shard: self.shard,
             head: log.head(),
             tail_start: log.tail_start(),
@@ -92,10 +105,10 @@ impl Served {
                 .cursors()
                 .map(|(provider, cursor)| (provider.clone(), cursor.clone()))
                 .collect(),
-            transport: transport.clone(),
-            runtime: runtime.clone(),
-            seed: seed.wrapping_add(u64::from(self.shard.0)),
-            options: options.fanout.clone(),
+            transport: self.transport.clone(),
+            runtime: self.couriers.clone(),
+            seed: self.seed,
+            options: self.options.fanout.clone(),
         })
         .await
         .map_err(OpenError::Tail)?;
@@ -104,14 +117,14 @@ impl Served {
 
     pub(super) fn unavailable(&self) -> Outcome {
         Outcome::Unavailable {
-            retry_after: self.parts.options.retry_after,
+            retry_after: self.options.retry_after,
         }
     }
 
     pub(super) fn overloaded(&self) -> Outcome {
         self.metrics.overloaded();
         Outcome::Overloaded {
-            retry_after: self.parts.options.retry_after,
+            retry_after: self.options.retry_after,
         }
     }
 }
@@ -120,13 +133,14 @@ impl ShardActor {
     /// Acquires the shard, opens its log and starts its actor, on the current thread.
     pub(crate) async fn serve(served: Served) -> Result<Addr<Self>, StartError> {
         let shard = served.shard;
-        let acquired = served.parts.node.acquire(shard).await;
+        let acquired = served.node.acquire(shard).await;
         let tenure = acquired.map_err(|source| StartError::Acquire { shard, source })?;
         let opened = served.open(Arc::new(tenure)).await;
         let opened = opened.map_err(|source| StartError::Open { shard, source })?;
-        let (_, mailbox) = channel::channel(served.parts.options.shard_mailbox);
+        let (_, mailbox) = channel::channel(served.options.shard_mailbox);
         let rooms = Cache::new(served.rooms_max);
         let state = State::Opened(Box::new(opened));
+        let served = Rc::new(served);
         Ok(Context::with_receiver(mailbox).run(Self {
             served,
             state,
@@ -137,7 +151,7 @@ impl ShardActor {
 
     fn begin(&mut self, opened: Opened, address: WeakAddr<Self>) {
         let Opened { tenure, log, couriers } = opened;
-        let options = &self.served.parts.options;
+        let options = &self.served.options;
         let gate = Gate::new(options.gate_places);
         let couriers = Rc::new(couriers);
         let rooms = log.rooms();
@@ -145,7 +159,7 @@ impl ShardActor {
             gate: gate.clone(),
             couriers: couriers.clone(),
             tenure: tenure.clone(),
-            ledger: self.served.parts.ledger.clone(),
+            ledger: self.served.ledger.clone(),
             log,
             options: options.clone(),
             metrics: self.served.metrics.clone(),
@@ -183,7 +197,7 @@ impl ShardActor {
     fn reopen(&self, tenure: Arc<Tenure>, address: WeakAddr<Self>) {
         let served = self.served.clone();
         tokio::task::spawn_local(async move {
-            let mut wait = served.parts.options.reopen_after;
+            let mut wait = served.options.reopen_after;
             let wait_max = wait * 32;
             loop {
                 tokio::time::sleep(wait).await;
@@ -339,10 +353,11 @@ impl Handler<Ended> for ShardActor {
                 let tenure = self.close(elsewhere);
                 let draining = std::mem::take(&mut self.draining);
                 tokio::task::spawn_local(async move {
-                    if let Some(tenure) = tenure.and_then(Arc::into_inner) {
-                        if let Err(error) = tenure.resign().await {
-                            tracing::warn!(shard = shard.0, error = %chain(&error), "resign a shard");
-                        }
+                    // A room that is just being loaded may hold it: then the next owner waits for the beat to age.
+                    if let Some(tenure) = tenure.and_then(Arc::into_inner)
+                        && let Err(error) = tenure.resign().await
+                    {
+                        tracing::warn!(shard = shard.0, error = %chain(&error), "resign a shard");
                     }
                     for done in draining {
                         let _ = done.send(());

@@ -22,6 +22,8 @@ pub struct Faults {
     pub unknown: AtomicU32,
     /// So many commits do not happen and say that it is not known.
     pub lost: AtomicU32,
+    /// So many commits do not happen because the store fails.
+    pub failing: AtomicU32,
 }
 
 impl Faults {
@@ -31,6 +33,7 @@ impl Faults {
             fences: watch::channel(false).0,
             unknown: AtomicU32::new(0),
             lost: AtomicU32::new(0),
+            failing: AtomicU32::new(0),
         })
     }
 
@@ -132,6 +135,9 @@ impl BackendTransaction for FaultyTransaction {
         };
         if self.tables.contains(&b't') && take(&self.faults.lost) {
             return Err(Error::Unknown);
+        }
+        if self.tables.contains(&b't') && take(&self.faults.failing) {
+            return Err(Error::Fatal("disk".into()));
         }
         let unknown = self.tables.contains(&b't') && take(&self.faults.unknown);
         let committed = self.inner.commit().await?;

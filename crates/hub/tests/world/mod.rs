@@ -54,10 +54,12 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
     LocalSet::new().block_on(&runtime, test)
 }
 
+type Arrived = Vec<(Offset, Bytes, Shown)>;
+
 /// Followers that keep what arrives.
 #[derive(Debug, Default)]
 pub struct Papers {
-    arrived: Mutex<BTreeMap<Provider, Vec<(Offset, Bytes, Shown)>>>,
+    arrived: Mutex<BTreeMap<Provider, Arrived>>,
     pub down: Mutex<bool>,
 }
 

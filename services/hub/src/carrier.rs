@@ -1,0 +1,256 @@
+//! How entries leave this hub: to our own follower over gRPC; to another provider over the link while it offers one, else
+//! by `/notify` over HTTPS, one FanoutMessage per body, so that every retry is the same octets, and one request in flight
+//! for each room.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fanout::{Acknowledged, Due, Failure, Refused, Transport};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
+use ledger::{LedgerId, Offset, Shown};
+use link::{Fanout, LinkError};
+use mimi::{Provider, RoomUri};
+use peer::{Answer, Peers, succeeded};
+use proto::follower::follower_client::FollowerClient;
+use proto::follower::{Delivery, PositionRequest};
+use proto::link::{Acknowledge, Deliver, Item, item};
+use route::ShardId;
+use tonic::transport::Channel;
+
+use crate::limits::{GRPC_BYTES_MAX, NOTIFY_ROOMS_MAX};
+use crate::metrics::Metrics;
+
+/// The transport of one ledger's entries.
+#[derive(Debug, Clone)]
+pub struct Carrier {
+    us: Provider,
+    ledger: LedgerId,
+    peers: Peers,
+    follower: FollowerClient<Channel>,
+    metrics: Metrics,
+}
+
+impl Carrier {
+    /// Brings entries of `ledger` to `follower`, which is our own, and to `peers`.
+    pub fn new(us: Provider, ledger: LedgerId, peers: Peers, follower: FollowerClient<Channel>) -> Self {
+        let follower = follower
+            .max_encoding_message_size(GRPC_BYTES_MAX)
+            .max_decoding_message_size(GRPC_BYTES_MAX);
+        Self {
+            us,
+            ledger,
+            peers,
+            follower,
+            metrics: Metrics::new(),
+        }
+    }
+
+    async fn deliver_to_ours(&self, shard: ShardId, items: &[Due]) -> Result<Acknowledged, Failure> {
+        let deliver = Deliver {
+            shard: shard.0,
+            items: items.iter().map(framed).collect(),
+            traceparent: String::new(),
+        };
+        let delivery = Delivery {
+            hub: self.us.as_str().to_owned(),
+            ledger: self.ledger.0.to_vec().into(),
+            deliver: Some(deliver),
+        };
+        let answer = self.follower.clone().deliver(delivery).await;
+        answer
+            .map(|answer| acknowledged(answer.into_inner()))
+            .map_err(|status| refused_call(&status))
+    }
+
+    async fn deliver_by_link(&self, link: &Fanout, shard: ShardId, items: &[Due]) -> Result<Acknowledged, LinkError> {
+        let framed = items.iter().map(framed).collect();
+        link.deliver(shard.0, framed, "").await.map(acknowledged)
+    }
+
+    /// Notifies of each room in its order, rooms beside each other. What a follower is only shown the digest of has no
+    /// form over HTTPS: it is not sent.
+    async fn notify(&self, to: &Provider, items: &[Due]) -> Result<Acknowledged, Failure> {
+        let mut rooms: BTreeMap<&str, Vec<&Due>> = BTreeMap::new();
+        for due in items {
+            rooms.entry(due.entry.room.as_str()).or_default().push(due);
+        }
+        let rooms: Vec<BoxFuture<'_, Notified>> = rooms
+            .into_values()
+            .map(|room| self.notify_room(to, room).boxed())
+            .collect();
+        let notified = stream::iter(rooms).buffer_unordered(NOTIFY_ROOMS_MAX).collect().await;
+        settle(items, notified)
+    }
+
+    async fn notify_room(&self, to: &Provider, items: Vec<&Due>) -> Notified {
+        let mut notified = Notified::default();
+        for due in items {
+            let (offset, room) = (due.entry.offset, &due.entry.room);
+            match due.shown {
+                Shown::Digest => notified.done.push(offset),
+                Shown::Message => match self.notify_one(to, room, due).await {
+                    Ok(None) => notified.done.push(offset),
+                    Ok(Some(refused)) => notified.refused.push(refused),
+                    Err(failure) => {
+                        notified.failure = Some(failure);
+                        break;
+                    }
+                },
+            }
+        }
+        notified
+    }
+
+    async fn notify_one(&self, to: &Provider, room: &RoomUri, due: &Due) -> Result<Option<Refused>, Failure> {
+        let answer = self.peers.notify(to, room, due.entry.message.clone()).await;
+        let answer = answer.map_err(|error| Failure::new(error.to_string()))?;
+        if succeeded(&answer) {
+            return Ok(None);
+        }
+        let reason = || String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]).into_owned();
+        match u16::try_from(answer.status) {
+            // These speak of the entry itself. Any other refusal may end: it is tried again, ever more slowly.
+            Ok(status @ (400 | 413 | 422)) => Ok(Some(Refused {
+                offset: due.entry.offset,
+                status,
+                reason: reason(),
+            })),
+            _ => Err(Failure {
+                retry_after: retry_after(&answer),
+                why: format!("notify answered {}", answer.status),
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for Carrier {
+    async fn position(&self, to: &Provider, shard: ShardId) -> Result<Option<Offset>, Failure> {
+        if *to == self.us {
+            let request = PositionRequest {
+                hub: self.us.as_str().to_owned(),
+                ledger: self.ledger.0.to_vec().into(),
+                shard: shard.0,
+            };
+            let answer = self
+                .follower
+                .clone()
+                .position(request)
+                .await
+                .map_err(|status| refused_call(&status))?;
+            let position = answer.into_inner();
+            return Ok(position.known.then_some(Offset(position.next_offset)));
+        }
+        match self.peers.fanout(to, self.ledger.0).await {
+            Some(link) => Ok(link
+                .position(shard.0)
+                .await
+                .map_err(|error| broken(&error))?
+                .map(Offset)),
+            None => Ok(None),
+        }
+    }
+
+    async fn deliver(&self, to: &Provider, shard: ShardId, items: &[Due]) -> Result<Acknowledged, Failure> {
+        if *to == self.us {
+            self.metrics.delivered_by("own");
+            return self.deliver_to_ours(shard, items).await;
+        }
+        if let Some(link) = self.peers.fanout(to, self.ledger.0).await {
+            self.metrics.delivered_by("link");
+            match self.deliver_by_link(&link, shard, items).await {
+                Ok(acknowledged) => return Ok(acknowledged),
+                // What does not fit into a frame goes the other way, and so does what has no place on the stream.
+                Err(LinkError::TooLarge { .. } | LinkError::TooManyShards) => {}
+                Err(error) => return Err(broken(&error)),
+            }
+        }
+        self.metrics.delivered_by("https");
+        self.notify(to, items).await
+    }
+}
+
+/// How far the notifications of one room came.
+#[derive(Debug, Default)]
+struct Notified {
+    done: Vec<Offset>,
+    refused: Vec<Refused>,
+    failure: Option<Failure>,
+}
+
+/// What all rooms together acknowledged of `items`.
+fn settle(items: &[Due], notified: Vec<Notified>) -> Result<Acknowledged, Failure> {
+    let (mut settled, mut refused, mut failure) = (Vec::new(), Vec::new(), None);
+    let mut retry_after: Option<Duration> = None;
+    for room in notified {
+        settled.extend(room.done);
+        settled.extend(room.refused.iter().map(|refused| refused.offset));
+        refused.extend(room.refused);
+        if let Some(failed) = room.failure {
+            retry_after = retry_after.max(failed.retry_after);
+            failure = Some(failed);
+        }
+    }
+    if let (true, Some(failure)) = (settled.is_empty(), failure) {
+        return Err(Failure { retry_after, ..failure });
+    }
+    settled.sort_unstable();
+    let mut offsets = items.iter().map(|due| due.entry.offset);
+    let past = offsets.clone().next_back().map(|last| last.plus(1));
+    let first_left = offsets.find(|offset| settled.binary_search(offset).is_err());
+    let next = first_left.or(past).unwrap_or_default();
+    let above = settled.into_iter().filter(|offset| *offset > next).collect();
+    Ok(Acknowledged {
+        next,
+        above,
+        refused,
+        retry_after,
+    })
+}
+
+fn framed(due: &Due) -> Item {
+    let entry = &due.entry;
+    let body = match due.shown {
+        Shown::Message => item::Body::Message(entry.message.clone()),
+        Shown::Digest => item::Body::Digest(entry.digest().0.to_vec().into()),
+    };
+    Item {
+        offset: entry.offset.0,
+        room: entry.room.as_str().to_owned(),
+        seq: entry.seq.0,
+        previous_seq: due.previous_seq.0,
+        chain: entry.chain.0.to_vec().into(),
+        recipient_set: entry.set.0.to_vec().into(),
+        epoch: entry.epoch.0,
+        body: Some(body),
+    }
+}
+
+fn acknowledged(frame: Acknowledge) -> Acknowledged {
+    let refused = frame.refused.into_iter().map(|refusal| Refused {
+        offset: Offset(refusal.offset),
+        status: u16::try_from(refusal.status).unwrap_or(400),
+        reason: refusal.reason,
+    });
+    Acknowledged {
+        refused: refused.collect(),
+        ..Acknowledged::below(Offset(frame.next_offset))
+    }
+}
+
+fn retry_after(answer: &Answer) -> Option<Duration> {
+    (answer.retry_after_ms > 0).then(|| Duration::from_millis(answer.retry_after_ms))
+}
+
+fn broken(error: &LinkError) -> Failure {
+    Failure::new(error.to_string())
+}
+
+fn refused_call(status: &tonic::Status) -> Failure {
+    Failure::new(format!("our follower answered {}: {}", status.code(), status.message()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! The service as an edge sees it: over its gRPC face, with a real follower of its own.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use client::mls::{Answered, Member, RoomProfile, Submitted};
+use daemon::certificates::DevelopmentCa;
+use futures::StreamExt;
+use ledger::{Founding, Ledger, LedgerId};
+use link::{Identity, Roots};
+use mimi::codec::{Decode, Encode};
+use mimi::notify::FanoutMessage;
+use mimi::{ClientUri, Provider, RoomUri};
+use nave_follower::Follower;
+use nave_hub::{Arbiters, HubKeys, HubParts, HubService, Incarnation, NodeOptions, Options, Ownership, SystemClock};
+use peer::{PeerLimits, Peers, PeersConfig};
+use prost::Message as _;
+use proto::follower::follower_client::FollowerClient;
+use proto::hub::hub_server::Hub;
+use proto::hub::{CreateRoom, RoomRequest, ShardsRequest, room_request::Body, room_response::Outcome};
+use route::Shards;
+use store::Database;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Request;
+use tonic::transport::{Endpoint, Server};
+
+struct World {
+    hub: HubService,
+    follower: Follower,
+    keys: Arc<HubKeys>,
+}
+
+fn us() -> Provider {
+    "a.example".parse().unwrap()
+}
+
+fn room() -> RoomUri {
+    "mimi://a.example/r/clubhouse".parse().unwrap()
+}
+
+fn client(uri: &str) -> ClientUri {
+    uri.parse().unwrap()
+}
+
+impl World {
+    async fn new() -> Self {
+        let database = Database::memory();
+        let follower = Follower::new(us(), database.clone(), Follower::system_clock());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Server::builder().add_service(nave_follower::service::server(follower.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect_lazy();
+
+        let issued = DevelopmentCa::generate().unwrap().issue(&["a.example"]).unwrap();
+        let identity = Identity::from_pem(issued.certificate_pem.as_bytes(), issued.key_pem.as_bytes()).unwrap();
+        let peers = PeersConfig {
+            us: us(),
+            peers: Vec::new(),
+            limits: PeerLimits::default(),
+        };
+        let founding = Founding {
+            id: LedgerId([1; 16]),
+            shards: Shards::new(4, [0; 16]).unwrap(),
+        };
+        let keys = Arc::new(HubKeys::generate(us()).unwrap());
+        let hub = HubService::start(HubParts {
+            provider: us(),
+            ledger: Ledger::open(database, founding).await.unwrap(),
+            node: NodeOptions {
+                incarnation: Incarnation([1; 16]),
+                ownership: Ownership::Sole,
+            },
+            address: String::new(),
+            peers: Peers::new(peers, &identity, &Roots::new(BTreeMap::new()).unwrap(), None),
+            follower: FollowerClient::new(channel),
+            keys: keys.clone(),
+            clock: Arc::new(SystemClock),
+            spawner: Arc::new(Arbiters::start(2).unwrap()),
+            seed: 1,
+            options: Options::default(),
+        });
+        Self {
+            hub: hub.await.unwrap(),
+            follower,
+            keys,
+        }
+    }
+
+    async fn call(&self, room: &str, source: &str, body: Body) -> Outcome {
+        let request = RoomRequest {
+            room: room.into(),
+            source: source.into(),
+            body: Some(body),
+        };
+        self.hub
+            .call(Request::new(request))
+            .await
+            .unwrap()
+            .into_inner()
+            .outcome
+            .unwrap()
+    }
+
+    async fn answer(&self, source: &str, body: Body) -> Bytes {
+        match self.call(room().as_str(), source, body).await {
+            Outcome::Answer(answer) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn founding(&self, founder: &mut Member, profile: &RoomProfile) -> Body {
+        let sender = self.keys.external_sender(1).unwrap().encode();
+        let founding = founder.create_room(&room(), &sender, profile).unwrap();
+        let create = CreateRoom {
+            group_info: founding.group_info,
+            ratchet_tree: founding.ratchet_tree,
+        };
+        Body::Create(create.encode_to_vec().into())
+    }
+
+    async fn founded(&self) -> Member {
+        let mut alice = Member::new(client("mimi://a.example/d/alice/phone")).unwrap();
+        let profile = RoomProfile {
+            open: true,
+            ..RoomProfile::default()
+        };
+        let founding = self.founding(&mut alice, &profile);
+        assert!(self.answer("a.example", founding).await.is_empty());
+        alice
+    }
+}
+
+fn status(outcome: &Outcome) -> u32 {
+    match outcome {
+        Outcome::Refused(refused) => refused.status,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_submitted_reaches_the_inboxes_of_our_own_clients() {
+    let world = World::new().await;
+    let mut alice = world.founded().await;
+    let tablet = client("mimi://a.example/d/alice/tablet");
+    world.follower.follow(&tablet, &room()).await.unwrap();
+    let (mut events, _acks) = world.follower.open(tablet).await.unwrap();
+    for n in 0..20 {
+        let submitted = world
+            .answer("a.example", Body::Submit(alice.send(&room(), &[n]).unwrap()))
+            .await;
+        assert!(matches!(Member::submitted(&submitted).unwrap(), Submitted::Accepted(_)));
+    }
+    for seq in 1..=20 {
+        let event = tokio::time::timeout(Duration::from_secs(30), events.recv())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        assert_eq!((event.seq, event.position), (seq, seq));
+        FanoutMessage::decode_exact(&event.message).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_client_reads_the_sealed_group_info_and_joins() {
+    let world = World::new().await;
+    let alice = world.founded().await;
+    let mut tablet = Member::new(client("mimi://a.example/d/alice/tablet")).unwrap();
+    let (request, keys) = tablet.group_info_request(&room()).unwrap();
+    let sealed = world.answer("a.example", Body::GroupInfo(request)).await;
+    let commit = tablet.join_by_external_commit(&sealed, &keys, None).unwrap();
+    let answer = world.answer("a.example", Body::Update(commit)).await;
+    assert!(matches!(
+        tablet.on_answer(&room(), &answer).unwrap(),
+        Answered::Accepted(_)
+    ));
+    assert_eq!(tablet.epoch(&room()), alice.epoch(&room()).map(|epoch| epoch + 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_cannot_tell_a_room_from_none() {
+    let world = World::new().await;
+    world.founded().await;
+    let mut mallory = Member::new(client("mimi://m.example/d/mallory/phone")).unwrap();
+    let other = World::new().await;
+    let theirs = RoomProfile::default();
+    let sender = other.keys.external_sender(1).unwrap().encode();
+    mallory.create_room(&room(), &sender, &theirs).unwrap();
+    let submit = Body::Submit(mallory.send(&room(), b"hello").unwrap());
+    let with = world.call(room().as_str(), "m.example", submit.clone()).await;
+    let without = other.call(room().as_str(), "m.example", submit).await;
+    assert_eq!(with, without);
+    assert!(matches!(with, Outcome::Answer(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_of_ours_gets_its_status() {
+    let world = World::new().await;
+    let mut alice = world.founded().await;
+    let nothing = || Body::Submit(Bytes::new());
+    assert_eq!(status(&world.call("clubhouse", "a.example", nothing()).await), 400);
+    assert_eq!(
+        status(&world.call(room().as_str(), "not a domain", nothing()).await),
+        400
+    );
+    assert_eq!(
+        status(&world.call("mimi://b.example/r/x", "a.example", nothing()).await),
+        421
+    );
+    assert_eq!(status(&world.call(room().as_str(), "a.example", nothing()).await), 400);
+    let garbage = Body::Create(Bytes::from_static(&[0xff; 9]));
+    assert_eq!(status(&world.call(room().as_str(), "a.example", garbage).await), 400);
+    alice.forget(&room());
+    let again = world.founding(&mut alice, &RoomProfile::default());
+    assert_eq!(
+        status(&world.call(room().as_str(), "a.example", again.clone()).await),
+        409
+    );
+    assert_eq!(
+        status(&world.call("mimi://a.example/r/other", "b.example", again).await),
+        403
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shard_map_names_every_shard_and_ends_with_the_service() {
+    let world = World::new().await;
+    let mut alice = world.founded().await;
+    let mut maps = world
+        .hub
+        .shards(Request::new(ShardsRequest {}))
+        .await
+        .unwrap()
+        .into_inner();
+    let map = maps.next().await.unwrap().unwrap();
+    assert_eq!((map.shards, map.owners.len(), map.hash_key.len()), (4, 4, 16));
+    world.hub.drain().await;
+    assert!(maps.next().await.is_none());
+    let submit = Body::Submit(alice.send(&room(), b"late").unwrap());
+    let late = world.call(room().as_str(), "a.example", submit).await;
+    assert!(matches!(late, Outcome::Elsewhere(_)), "{late:?}");
+}
