@@ -14,7 +14,7 @@ use mimi::{Participant, ParticipantListUpdate, RoleChange, UserUri};
 use openmls::prelude::Propose;
 use room::{EntryKind, Epoch, Refusal};
 use world::raw::{Parts, Raw, Wish, key_package, proposals};
-use world::{World, id, member, recipients};
+use world::{World, forbidden, id, member, not_allowed, recipients};
 
 /// Alice's room with Bob of b.example, and a raw client with a role at c.example.
 fn trio(role: u32) -> (World, Member, Member, Raw) {
@@ -48,14 +48,6 @@ fn removed(index: u32) -> ParticipantListUpdate {
         removed: vec![index],
         ..ParticipantListUpdate::default()
     }
-}
-
-fn not_allowed<T: std::fmt::Debug>(result: Result<T, Refusal>) {
-    assert!(matches!(result, Err(Refusal::NotAllowed(_))), "{result:?}");
-}
-
-fn forbidden<T: std::fmt::Debug>(result: Result<T, Refusal>) {
-    assert!(matches!(result, Err(Refusal::Forbidden(_))), "{result:?}");
 }
 
 // Commits.
@@ -120,7 +112,7 @@ fn a_commit_without_its_own_group_info_is_refused() {
             GroupInfoOption::Full(group_info.clone()),
             RatchetTreeOption::Full(parts.tree.clone()),
         );
-        not_allowed(world.update("c.example", &body));
+        not_allowed(world.update("c.example", &body), "the GroupInfo");
     };
     let spoiled = |at: usize| {
         let mut octets = former.group_info.octets().to_vec();
@@ -161,7 +153,10 @@ fn a_partial_group_info_is_completed_and_kept_whole() {
         })
     };
     let tree = || RatchetTreeOption::Full(parts.tree.clone());
-    not_allowed(world.update("c.example", &parts.with(partial(RatchetTreePresence::Present), tree())));
+    not_allowed(
+        world.update("c.example", &parts.with(partial(RatchetTreePresence::Present), tree())),
+        "a GroupInfo with a ratchet tree",
+    );
     world
         .update(
             "c.example",
@@ -192,7 +187,7 @@ fn the_ratchet_tree_is_that_of_the_commit_or_left_to_the_hub() {
         RatchetTreeOption::OutOfBand,
         RatchetTreeOption::HttpsUri(Bytes::from_static(b"https://c.example/tree")),
     ] {
-        not_allowed(world.update("c.example", &parts.with(whole(), wrong)));
+        not_allowed(world.update("c.example", &parts.with(whole(), wrong)), "ratchet tree");
     }
     world
         .update(
@@ -212,7 +207,10 @@ fn a_client_whose_user_is_not_listed_is_not_added() {
         ..Wish::default()
     };
     let parts = raw.commit(wish(None));
-    not_allowed(world.update("c.example", &parts.body()));
+    not_allowed(
+        world.update("c.example", &parts.body()),
+        "whose user is not in the list",
+    );
     raw.forget();
     let parts = raw.commit(wish(Some(added(&erin.uri.user(), ORDINARY))));
     world.update("c.example", &parts.body()).unwrap();
@@ -236,7 +234,10 @@ fn a_user_is_removed_with_all_its_clients() {
         ..Wish::default()
     };
     let parts = raw.commit(wish(vec![phone]));
-    not_allowed(world.update("c.example", &parts.body()));
+    not_allowed(
+        world.update("c.example", &parts.body()),
+        "whose user is not in the list",
+    );
     raw.forget();
     let parts = raw.commit(wish(vec![phone, laptop]));
     world.update("c.example", &parts.body()).unwrap();
@@ -254,11 +255,14 @@ fn an_ordinary_member_removes_nobody_else() {
         list: Some(removed(0)),
         ..Wish::default()
     });
-    not_allowed(world.update("c.example", &parts.body()));
+    not_allowed(
+        world.update("c.example", &parts.body()),
+        "the removal of another participant",
+    );
     let body = bob
         .remove_user(&id(), &"mimi://a.example/u/alice".parse().unwrap())
         .unwrap();
-    not_allowed(world.handshake(&mut bob, &body));
+    not_allowed(world.handshake(&mut bob, &body), "the removal of another participant");
 }
 
 #[test]
@@ -271,11 +275,17 @@ fn each_added_client_is_welcomed_and_nobody_else() {
         ..Wish::default()
     });
     let welcome = parts.welcome.take();
-    not_allowed(world.update("c.example", &parts.body()));
+    not_allowed(
+        world.update("c.example", &parts.body()),
+        "a Welcome for each added client",
+    );
     raw.forget();
     let mut bare = raw.commit(Wish::default());
     bare.welcome = welcome;
-    not_allowed(world.update("c.example", &bare.body()));
+    not_allowed(
+        world.update("c.example", &bare.body()),
+        "a Welcome for each added client",
+    );
 }
 
 // Proposals.
@@ -311,9 +321,9 @@ fn what_is_accepted_takes_effect_before_it_is_committed() {
     let demote = trent.propose_list(&changed(2, ORDINARY));
     world.update("c.example", &demote).unwrap();
     let privileged = mallory.propose_list(&changed(1, BANNED));
-    not_allowed(world.update("c.example", &privileged));
+    not_allowed(world.update("c.example", &privileged), "a change of another's role");
     world.restart();
-    not_allowed(world.update("c.example", &privileged));
+    not_allowed(world.update("c.example", &privileged), "a change of another's role");
 }
 
 #[test]
@@ -341,7 +351,7 @@ fn one_user_is_operated_on_once_an_epoch() {
         list: Some(twice),
         ..Wish::default()
     });
-    not_allowed(world.update("c.example", &parts.body()));
+    not_allowed(world.update("c.example", &parts.body()), "two operations on one user");
 }
 
 #[test]
@@ -364,7 +374,10 @@ fn a_bundle_is_accepted_whole_or_not_at_all() {
             openmls::prelude::ProposalOrRefType::Reference,
         )
         .unwrap();
-    not_allowed(world.update("c.example", &proposals(&[leave.clone(), kick])));
+    not_allowed(
+        world.update("c.example", &proposals(&[leave.clone(), kick])),
+        "the removal of a client",
+    );
     assert!(!world.rows.keys().any(|id| matches!(id, room::RowId::Pending(_))));
     world.update("c.example", &proposals(&[leave])).unwrap();
 }
@@ -383,7 +396,10 @@ fn proposals_of_several_clients_do_not_come_as_one() {
     let bundle = HandshakeBundle::Proposals {
         proposals: [mine, theirs].concat(),
     };
-    not_allowed(world.update("c.example", &UpdateRequest { bundle }.encode().into()));
+    not_allowed(
+        world.update("c.example", &UpdateRequest { bundle }.encode().into()),
+        "several clients",
+    );
 }
 
 #[test]
@@ -392,7 +408,7 @@ fn a_leaver_is_silent_at_once_and_gone_with_the_next_commit() {
     let early = bob.send(&id(), b"written before").unwrap();
     let body = bob.leave(&id()).unwrap();
     world.handshake(&mut bob, &body).unwrap();
-    not_allowed(world.submit("b.example", &early));
+    not_allowed(world.submit("b.example", &early), "not a participant");
     world.bring(&mut alice);
     let commit = alice.commit_pending(&id()).unwrap();
     world.handshake(&mut alice, &commit).unwrap();
@@ -423,14 +439,14 @@ fn whose_removal_was_accepted_neither_speaks_nor_hears_nor_commits() {
     let commit = bob.self_update(&id()).unwrap();
     let body = raw.propose_list(&removed(1));
     world.update("c.example", &body).unwrap();
-    not_allowed(world.submit("b.example", &message));
-    not_allowed(world.handshake(&mut bob, &commit));
+    not_allowed(world.submit("b.example", &message), "not a participant");
+    not_allowed(world.handshake(&mut bob, &commit), "not a participant");
     let request = bob.key_material_request(&id(), &bob.user()).unwrap();
     let asked = world.command(&room::Command::AuthorizeKeyMaterial {
         from: world::provider("b.example"),
         body: request,
     });
-    not_allowed(asked);
+    not_allowed(asked, "not a participant");
     let words = alice.send(&id(), b"he cannot hear this").unwrap();
     world.submit("a.example", &words).unwrap();
     assert_eq!(
@@ -454,7 +470,7 @@ fn a_block_outlives_the_external_commit_that_voids_its_proposal() {
     world.assert_agreed(&[&alice, &bob, &tablet]);
     world.restart();
     let message = bob.send(&id(), b"am I still here?").unwrap();
-    not_allowed(world.submit("b.example", &message));
+    not_allowed(world.submit("b.example", &message), "removal or ban was accepted");
     // Until the removal is made again and committed.
     let body = alice.remove_user(&id(), &bob.user()).unwrap();
     world.handshake(&mut alice, &body).unwrap();
@@ -485,8 +501,8 @@ fn proposals_that_this_hub_does_not_carry_are_refused() {
     let (mut world, _, _, mut raw) = trio(ADMIN);
     let extensions = raw.group().extensions().clone();
     let body = raw.propose(Propose::GroupContextExtensions(extensions));
-    not_allowed(world.update("c.example", &body));
+    not_allowed(world.update("c.example", &body), "does not carry");
     raw.forget_proposals();
     let update = raw.propose(Propose::Update(openmls::prelude::LeafNodeParameters::default()));
-    not_allowed(world.update("c.example", &update));
+    not_allowed(world.update("c.example", &update), "does not carry");
 }

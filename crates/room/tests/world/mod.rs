@@ -93,7 +93,7 @@ impl World {
                 last.is_none_or(|last| entry.accepted > last.accepted),
                 "accepted times increase"
             );
-            let chain = last.map_or(Chain::default(), |last| last.chain);
+            let chain = last.map(|last| last.chain).unwrap_or_default();
             assert_eq!(entry.chain, chain.then(entry.seq, &Digest::of(&entry.message)));
             assert_eq!(
                 FanoutMessage::decode_exact(&entry.message).unwrap().timestamp,
@@ -329,4 +329,19 @@ pub fn recipients(entry: &Entry) -> Vec<String> {
         format!("{first}{}{digest}", each.provider)
     };
     entry.recipients.0.iter().map(describe).collect()
+}
+
+/// Refused as against the room's rules, for this reason.
+#[track_caller]
+pub fn not_allowed<T: std::fmt::Debug>(result: Result<T, Refusal>, why: &str) {
+    match result {
+        Err(Refusal::NotAllowed(reason)) => assert!(reason.contains(why), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Refused as not this provider's to ask.
+#[track_caller]
+pub fn forbidden<T: std::fmt::Debug>(result: Result<T, Refusal>) {
+    assert!(matches!(result, Err(Refusal::Forbidden(_))), "{result:?}");
 }
