@@ -168,35 +168,31 @@ impl Stream {
             }
             drop(transaction);
             for (position, entry) in page {
-                if let Some(event) = self.event(room, position, entry) {
-                    self.sender.send(Ok(event)).await.map_err(|_| Stop::Gone)?;
-                }
+                let event = self.event(room, position, entry);
+                self.sender.send(Ok(event)).await.map_err(|_| Stop::Gone)?;
                 self.places.insert(room.clone(), position.next());
             }
         }
         Ok(())
     }
 
-    /// What this client is shown of an entry; nothing of a Welcome for others.
-    fn event(&self, room: &RoomUri, position: InboxPosition, entry: InboxEntry) -> Option<Event> {
-        let key_package_refs = match entry.welcome {
-            None => Vec::new(),
-            Some(to) => {
-                let mine = to.into_iter().filter(|to| to.client == self.client);
-                let references: Vec<_> = mine.map(|to| to.reference).collect();
-                if references.is_empty() {
-                    return None;
-                }
-                references
-            }
-        };
-        Some(Event {
+    /// What this client is shown of an entry; of a Welcome for others, only that its place is taken.
+    fn event(&self, room: &RoomUri, position: InboxPosition, entry: InboxEntry) -> Event {
+        let mut event = Event {
             room: room.as_str().to_owned(),
             position: position.0,
             seq: entry.seq.0,
             message: entry.message,
-            key_package_refs,
-        })
+            key_package_refs: Vec::new(),
+        };
+        if let Some(to) = entry.welcome {
+            let mine = to.into_iter().filter(|to| to.client == self.client);
+            event.key_package_refs = mine.map(|to| to.reference).collect();
+            if event.key_package_refs.is_empty() {
+                event.message.clear();
+            }
+        }
+        event
     }
 }
 

@@ -104,7 +104,11 @@ impl Config {
         }
         for (index, user) in config.users.iter().enumerate() {
             config.user_uri(user).with_context(|| {
-                format!("{}: users.{index}.name: `{}` cannot stand in a user's URI", file.display(), user.name)
+                format!(
+                    "{}: users.{index}.name: `{}` cannot stand in a user's URI",
+                    file.display(),
+                    user.name
+                )
             })?;
         }
         for (index, peer) in config.peers.iter().enumerate() {
@@ -144,10 +148,12 @@ impl Config {
 
 fn provider<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Provider, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| D::Error::custom(format!("found `{text}`, allowed is a domain name in lower case")))
+    text.parse()
+        .map_err(|_| D::Error::custom(format!("found `{text}`, allowed is a domain name in lower case")))
 }
 
 fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<daemon::tokens::TokenDigest, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|error: daemon::tokens::NotADigest| D::Error::custom(error.to_string()))
+    text.parse()
+        .map_err(|error: daemon::tokens::NotADigest| D::Error::custom(error.to_string()))
 }

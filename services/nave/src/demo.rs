@@ -74,7 +74,9 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
 }
 
 async fn play(view: View, configs: &[PathBuf], messages: u32, began: Instant) -> Report {
-    let cast = Cast::of(configs).await.and_then(|(cast, providers)| Ok((cast.room()?, cast, providers)));
+    let cast = Cast::of(configs)
+        .await
+        .and_then(|(cast, providers)| Ok((cast.room()?, cast, providers)));
     match cast {
         Ok((room, cast, providers)) => {
             view.opening(&providers.iter().map(Provider::to_string).collect::<Vec<_>>());
@@ -82,7 +84,12 @@ async fn play(view: View, configs: &[PathBuf], messages: u32, began: Instant) ->
         }
         Err(error) => {
             let error = Some(format!("{error:#}"));
-            let step = Step { name: play::STEPS[0], ok: false, ms: 0, error };
+            let step = Step {
+                name: play::STEPS[0],
+                ok: false,
+                ms: 0,
+                error,
+            };
             view.step(&step, "");
             Report::of(vec![step], Outcome::default(), false, Vec::new())
         }
@@ -107,7 +114,15 @@ fn prepare(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
             "b" => "bob",
             _ => "cathy",
         };
-        let plan = Plan { directory: home, domain, listen, api, admin, ca: None, user: user.to_owned() };
+        let plan = Plan {
+            directory: home,
+            domain,
+            listen,
+            api,
+            admin,
+            ca: None,
+            user: user.to_owned(),
+        };
         plans.push((plan.carry_out()?, plan));
     }
     for (config, plan) in &plans {

@@ -51,7 +51,15 @@ impl Plan {
         };
         let api = api.map_or_else(|| after(1), Ok)?;
         let admin = admin.map_or_else(|| after(2), Ok)?;
-        Ok(Self { directory, domain, listen, api, admin, ca: None, user: "alice".to_owned() })
+        Ok(Self {
+            directory,
+            domain,
+            listen,
+            api,
+            admin,
+            ca: None,
+            user: "alice".to_owned(),
+        })
     }
 
     /// Writes the directory; returns the path of the configuration.
@@ -60,7 +68,11 @@ impl Plan {
     /// The directory holds a configuration already, or a file cannot be written.
     pub fn carry_out(&self) -> anyhow::Result<PathBuf> {
         let config = self.directory.join(CONFIG);
-        ensure!(!config.exists(), "{} exists: choose another directory, or remove it", config.display());
+        ensure!(
+            !config.exists(),
+            "{} exists: choose another directory, or remove it",
+            config.display()
+        );
         fs::create_dir_all(&self.directory).with_context(|| format!("make {}", self.directory.display()))?;
 
         let ca_directory = self.ca.as_deref().unwrap_or(&self.directory);
@@ -70,9 +82,11 @@ impl Plan {
             write(&roots, ca.certificate_pem())?;
         }
         let domain = self.domain.as_str();
-        ca.issue(&[domain])?.write(&self.file("provider.pem"), &self.file("provider.key"))?;
+        ca.issue(&[domain])?
+            .write(&self.file("provider.pem"), &self.file("provider.key"))?;
         let address = self.api.ip().to_string();
-        ca.issue(&[domain, "localhost", &address])?.write(&self.file("api.pem"), &self.file("api.key"))?;
+        ca.issue(&[domain, "localhost", &address])?
+            .write(&self.file("api.pem"), &self.file("api.key"))?;
         let keys = nave_hub::HubKeys::generate(self.domain.clone())?;
         write_private(&self.file("hub.key"), &hex::encode(keys.to_octets()))?;
 
@@ -87,7 +101,14 @@ impl Plan {
     }
 
     fn text(&self, token: &TokenDigest) -> String {
-        let Self { domain, listen, api, admin, user, .. } = self;
+        let Self {
+            domain,
+            listen,
+            api,
+            admin,
+            user,
+            ..
+        } = self;
         format!(
             r#"# A Nave provider. Paths are relative to this file; `NAVE_…` variables go over its keys
 # (NAVE_TELEMETRY__LOG_FILTER=debug).
@@ -155,7 +176,9 @@ log_format = "auto"
 pub fn add_peer(config: &Path, domain: &Provider, address: SocketAddr, roots: &Path) -> anyhow::Result<()> {
     let mut text = fs::read_to_string(config).with_context(|| format!("read {}", config.display()))?;
     let roots = toml::Value::from(roots.display().to_string());
-    text.push_str(&format!("\n[[peers]]\ndomain = \"{domain}\"\naddress = \"{address}\"\nroots = {roots}\n"));
+    text.push_str(&format!(
+        "\n[[peers]]\ndomain = \"{domain}\"\naddress = \"{address}\"\nroots = {roots}\n"
+    ));
     write(config, &text)
 }
 

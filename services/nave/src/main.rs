@@ -78,14 +78,16 @@ struct Serve {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| match arguments.command {
-        Command::Demo(demo) => runtime.block_on(play(demo)),
-        Command::Init(init) => make(init),
-        Command::Serve(serve) => runtime.block_on(async {
-            Box::pin(provider::serve(Config::load(&serve.config)?)).await?;
-            Ok(true)
-        }),
-    });
+    let result = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| match arguments.command {
+            Command::Demo(demo) => runtime.block_on(play(demo)),
+            Command::Init(init) => make(init),
+            Command::Serve(serve) => runtime.block_on(async {
+                Box::pin(provider::serve(Config::load(&serve.config)?)).await?;
+                Ok(true)
+            }),
+        });
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -97,14 +99,33 @@ fn main() -> ExitCode {
 }
 
 async fn play(demo: Demo) -> anyhow::Result<bool> {
-    let Demo { messages, json, data_dir, against } = demo;
-    Box::pin(demo::run(demo::Options { messages, json, data_dir, against })).await
+    let Demo {
+        messages,
+        json,
+        data_dir,
+        against,
+    } = demo;
+    Box::pin(demo::run(demo::Options {
+        messages,
+        json,
+        data_dir,
+        against,
+    }))
+    .await
 }
 
 fn make(init: Init) -> anyhow::Result<bool> {
     let plan = Plan::new(init.directory, init.domain, init.listen, init.api, init.admin)?;
-    let config = Plan { ca: init.ca, user: init.user, ..plan }.carry_out()?;
+    let config = Plan {
+        ca: init.ca,
+        user: init.user,
+        ..plan
+    }
+    .carry_out()?;
     println!("{}", config.display());
-    eprintln!("next: add a [[peers]] table for each other provider, then: nave serve --config {}", config.display());
+    eprintln!(
+        "next: add a [[peers]] table for each other provider, then: nave serve --config {}",
+        config.display()
+    );
     Ok(true)
 }

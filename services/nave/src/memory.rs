@@ -21,7 +21,10 @@ pub(crate) fn serve(router: Router, stop: CancellationToken) -> Channel {
     let (connect, connections) = mpsc::channel::<DuplexStream>(BACKLOG);
     let incoming = ReceiverStream::new(connections).map(Ok::<_, std::io::Error>);
     tokio::spawn(async move {
-        if let Err(error) = router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
+        if let Err(error) = router
+            .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+            .await
+        {
             tracing::error!(%error, "a server in memory ended");
         }
     });
@@ -32,7 +35,10 @@ pub(crate) fn serve(router: Router, stop: CancellationToken) -> Channel {
         let connect = connect.clone();
         async move {
             let (near, far) = tokio::io::duplex(PIPE_BYTES);
-            connect.send(far).await.map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
+            connect
+                .send(far)
+                .await
+                .map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
             Ok::<_, std::io::Error>(TokioIo::new(near))
         }
     }))

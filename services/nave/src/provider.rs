@@ -103,8 +103,11 @@ impl Running {
         let (identity, api_identity) = (identity(&config.tls)?, identity(&config.api_tls)?);
         let roots = roots(&config)?;
         let keys = Arc::new(hub_keys(&config)?);
-        let tokens: Result<Tokens, _> =
-            config.users.iter().map(|user| Ok((user.token_sha256, config.user_uri(user)?))).collect();
+        let tokens: Result<Tokens, _> = config
+            .users
+            .iter()
+            .map(|user| Ok((user.token_sha256, config.user_uri(user)?)))
+            .collect();
         let tokens = tokens.map_err(|error: mimi::UriError| error)?;
 
         let https = bind(config.listen, "listen").await?;
@@ -113,19 +116,30 @@ impl Running {
             .with_context(|| format!("listen: cannot bind UDP {}", config.listen))?;
 
         let database = open_store(&config.data).await?;
-        let founding = Founding { id: LedgerId(rand::random()), shards: Shards::new(SHARDS, rand::random())? };
-        let ledger = Ledger::open(database.clone(), founding).await.context("open the ledger")?;
+        let founding = Founding {
+            id: LedgerId(rand::random()),
+            shards: Shards::new(SHARDS, rand::random())?,
+        };
+        let ledger = Ledger::open(database.clone(), founding)
+            .await
+            .context("open the ledger")?;
 
         let inner = CancellationToken::new();
         let stop = CancellationToken::new();
         let peers = peers(&config, &identity, &roots, &link);
         let follower = Follower::new(provider.clone(), database.clone(), Follower::system_clock());
-        let follower = memory::serve(Server::builder().add_service(nave_follower::service::server(follower)), inner.clone());
+        let follower = memory::serve(
+            Server::builder().add_service(nave_follower::service::server(follower)),
+            inner.clone(),
+        );
         let follower = FollowerClient::new(follower);
         let hub = HubService::start(HubParts {
             provider: provider.clone(),
             ledger,
-            node: NodeOptions { incarnation: Incarnation(rand::random()), ownership: Ownership::Sole },
+            node: NodeOptions {
+                incarnation: Incarnation(rand::random()),
+                ownership: Ownership::Sole,
+            },
             address: String::new(),
             peers: peers.clone(),
             follower: follower.clone(),
@@ -136,7 +150,11 @@ impl Running {
             options: nave_hub::Options::default(),
         });
         let hub = Box::pin(hub).await?;
-        let hubs = HubClient::new(memory::serve(Server::builder().add_service(hub.server()), inner.clone())).into();
+        let hubs = HubClient::new(memory::serve(
+            Server::builder().add_service(hub.server()),
+            inner.clone(),
+        ))
+        .into();
 
         watch_certificates(&config, &identity, &api_identity, stop.clone());
         let authority = format!("{provider}:{}", config.listen.port());
@@ -156,13 +174,24 @@ impl Running {
             limits: nave_edge::Limits::default(),
             cancel: stop.clone(),
         };
-        let listeners = Listeners { https, link: Some(link.clone()), api };
+        let listeners = Listeners {
+            https,
+            link: Some(link.clone()),
+            api,
+        };
         let edge = tokio::spawn(async move {
             if let Err(error) = Box::pin(nave_edge::run(parts, listeners)).await {
                 tracing::error!(%error, "the edge ended");
             }
         });
-        Ok(Self { hub, database, edge, link, stop, inner })
+        Ok(Self {
+            hub,
+            database,
+            edge,
+            link,
+            stop,
+            inner,
+        })
     }
 
     /// Takes nothing new, finishes what is under way, makes everything durable, closes the store.
@@ -180,7 +209,9 @@ impl Running {
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{key}: cannot bind TCP {address}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{key}: cannot bind TCP {address}"))
 }
 
 async fn open_store(directory: &Path) -> anyhow::Result<Database> {
@@ -205,7 +236,11 @@ fn roots(config: &Config) -> anyhow::Result<Roots> {
         let pem = read(&peer.roots)?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         let certificates = certificates.with_context(|| format!("{} is not PEM", peer.roots.display()))?;
-        ensure!(!certificates.is_empty(), "{} holds no certificate", peer.roots.display());
+        ensure!(
+            !certificates.is_empty(),
+            "{} holds no certificate",
+            peer.roots.display()
+        );
         let before = roots.insert(peer.domain.clone(), certificates);
         ensure!(before.is_none(), "peers: {} stands there twice", peer.domain);
     }
@@ -216,7 +251,12 @@ fn hub_keys(config: &Config) -> anyhow::Result<HubKeys> {
     let text = String::from_utf8(read(&config.hub_key)?).ok();
     let octets = text.and_then(|text| hex::decode(text.trim()).ok());
     let keys = octets.and_then(|octets| HubKeys::from_octets(config.domain.clone(), &octets).ok());
-    keys.with_context(|| format!("{} is not a hub's key as `nave init` writes it", config.hub_key.display()))
+    keys.with_context(|| {
+        format!(
+            "{} is not a hub's key as `nave init` writes it",
+            config.hub_key.display()
+        )
+    })
 }
 
 fn peers(config: &Config, identity: &Identity, roots: &Roots, link: &link::Endpoint) -> Peers {
@@ -236,12 +276,14 @@ fn peers(config: &Config, identity: &Identity, roots: &Roots, link: &link::Endpo
 
 /// Reads certificates again when their files change; what does not fit is reported, and the former ones stay.
 fn watch_certificates(config: &Config, identity: &Identity, api_identity: &Identity, stop: CancellationToken) {
-    let pairs = [(config.tls.clone(), identity.clone()), (config.api_tls.clone(), api_identity.clone())];
+    let pairs = [
+        (config.tls.clone(), identity.clone()),
+        (config.api_tls.clone(), api_identity.clone()),
+    ];
     for (files, identity) in pairs {
         let paths = vec![files.chain.clone(), files.key.clone()];
         let reload = move || {
-            let replaced = read(&files.chain)
-                .and_then(|chain| Ok(identity.replace_pem(&chain, &read(&files.key)?)?));
+            let replaced = read(&files.chain).and_then(|chain| Ok(identity.replace_pem(&chain, &read(&files.key)?)?));
             match replaced {
                 Ok(()) => tracing::info!(chain = %files.chain.display(), "certificate replaced"),
                 Err(error) => tracing::error!(error = %format!("{error:#}"), "certificate not replaced"),

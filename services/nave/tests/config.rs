@@ -27,8 +27,13 @@ fn what_init_writes_is_a_configuration() {
     let root = tempfile::tempdir().unwrap();
     let path = plan(root.path(), "a").carry_out().unwrap();
     let other = plan(root.path(), "b").carry_out().unwrap();
-    add_peer(&path, &"b.example".parse().unwrap(), "127.0.0.1:8443".parse().unwrap(), &root.path().join("b/ca.pem"))
-        .unwrap();
+    add_peer(
+        &path,
+        &"b.example".parse().unwrap(),
+        "127.0.0.1:8443".parse().unwrap(),
+        &root.path().join("b/ca.pem"),
+    )
+    .unwrap();
     let config = Config::load(&path).unwrap();
     assert_eq!(config.domain.as_str(), "a.example");
     assert_eq!((config.api.port(), config.admin.port()), (7_444, 7_445));
@@ -55,7 +60,10 @@ fn a_secret_can_be_read_by_its_owner_only() {
     let root = tempfile::tempdir().unwrap();
     plan(root.path(), "a").carry_out().unwrap();
     for secret in ["ca.key", "provider.key", "api.key", "hub.key", "client.token"] {
-        let mode = std::fs::metadata(root.path().join("a").join(secret)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(root.path().join("a").join(secret))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600, "{secret}");
     }
 }
@@ -63,11 +71,27 @@ fn a_secret_can_be_read_by_its_owner_only() {
 #[test]
 fn what_is_wrong_is_named_with_file_key_and_what_is_allowed() {
     let cases = [
-        ("domain = \"a.example\"", "domain = \"A.Example\"", "domain: found `A.Example`, allowed is a domain name"),
-        ("data = \"data\"", "dir = \"data\"", "dir: there is no such key, allowed are `domain`"),
+        (
+            "domain = \"a.example\"",
+            "domain = \"A.Example\"",
+            "domain: found `A.Example`, allowed is a domain name",
+        ),
+        (
+            "data = \"data\"",
+            "dir = \"data\"",
+            "dir: there is no such key, allowed are `domain`",
+        ),
         ("listen = \"127.0.0.1:7443\"", "listen = \"here\"", "listen: "),
-        ("log_format = \"auto\"", "log_format = \"xml\"", "allowed are `auto`, `human`, `json`"),
-        ("name = \"alice\"", "name = \"al ice\"", "users.0.name: `al ice` cannot stand in a user's URI"),
+        (
+            "log_format = \"auto\"",
+            "log_format = \"xml\"",
+            "allowed are `auto`, `human`, `json`",
+        ),
+        (
+            "name = \"alice\"",
+            "name = \"al ice\"",
+            "users.0.name: `al ice` cannot stand in a user's URI",
+        ),
     ];
     for (from, to, expected) in cases {
         let error = error_after(from, to);

@@ -42,7 +42,9 @@ fn nave(arguments: &[&str]) -> Command {
 /// Ports that were free a moment ago, the first for TCP and UDP.
 fn free_ports() -> [SocketAddr; 3] {
     loop {
-        let held: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
+        let held: Vec<TcpListener> = (0..3)
+            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
+            .collect();
         let addresses: Vec<SocketAddr> = held.iter().map(|listener| listener.local_addr().unwrap()).collect();
         if UdpSocket::bind(addresses[0]).is_ok() {
             return addresses.try_into().unwrap();
@@ -55,14 +57,27 @@ impl Provider {
         let [listen, api, admin] = free_ports();
         let (directory, domain) = (root.join(name), format!("{name}.example"));
         let [listen_text, api, admin_text] = [listen, api, admin].map(|address| address.to_string());
-        let mut init = nave(&["init", directory.to_str().unwrap(), "--domain", &domain, "--listen", &listen_text]);
+        let mut init = nave(&[
+            "init",
+            directory.to_str().unwrap(),
+            "--domain",
+            &domain,
+            "--listen",
+            &listen_text,
+        ]);
         init.args(["--api", &api, "--admin", &admin_text, "--user", &format!("{name}-user")]);
         if let Some(ca) = ca {
             init.args(["--ca", ca.directory.to_str().unwrap()]);
         }
         let output = init.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Self { directory, domain, listen, admin, process: None }
+        Self {
+            directory,
+            domain,
+            listen,
+            admin,
+            process: None,
+        }
     }
 
     fn config(&self) -> String {
@@ -73,18 +88,36 @@ impl Provider {
         let mut config = std::fs::OpenOptions::new().append(true).open(self.config()).unwrap();
         let roots = peer.directory.join("ca.pem");
         let (domain, address, roots) = (&peer.domain, peer.listen, roots.display());
-        write!(config, "\n[[peers]]\ndomain = \"{domain}\"\naddress = \"{address}\"\nroots = \"{roots}\"\n").unwrap();
+        write!(
+            config,
+            "\n[[peers]]\ndomain = \"{domain}\"\naddress = \"{address}\"\nroots = \"{roots}\"\n"
+        )
+        .unwrap();
     }
 
     /// Starts the process and waits until it says that it is ready.
     fn serve(&mut self) {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.directory.join("log")).unwrap();
-        let process = nave(&["serve", "--config", &self.config()]).stderr(log).stdin(Stdio::null()).spawn();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.directory.join("log"))
+            .unwrap();
+        let process = nave(&["serve", "--config", &self.config()])
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn();
         self.process = Some(process.unwrap());
         let began = Instant::now();
-        while !self.get("/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+        while !self
+            .get("/readyz")
+            .is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+        {
             let exited = self.process.as_mut().unwrap().try_wait().unwrap();
-            assert!(exited.is_none() && began.elapsed() < DEADLINE, "not ready: {}", self.log());
+            assert!(
+                exited.is_none() && began.elapsed() < DEADLINE,
+                "not ready: {}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -92,7 +125,9 @@ impl Provider {
     /// What the admin port answers.
     fn get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(self.admin).ok()?;
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").as_bytes()).ok()?;
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").as_bytes())
+            .ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
@@ -153,7 +188,10 @@ fn demo(providers: &[Provider; 3], messages: &str) -> Command {
 }
 
 fn logs(providers: &[Provider]) -> String {
-    providers.iter().map(|provider| format!("--- {}\n{}", provider.domain, provider.log())).collect()
+    providers
+        .iter()
+        .map(|provider| format!("--- {}\n{}", provider.domain, provider.log()))
+        .collect()
 }
 
 #[test]
@@ -215,7 +253,11 @@ fn two_processes_cannot_serve_one_directory() {
     let other = Provider::init(root.path(), "other", None);
     let config = std::fs::read_to_string(other.config()).unwrap();
     let data = one.directory.join("data");
-    std::fs::write(other.config(), config.replace("data = \"data\"", &format!("data = \"{}\"", data.display()))).unwrap();
+    std::fs::write(
+        other.config(),
+        config.replace("data = \"data\"", &format!("data = \"{}\"", data.display())),
+    )
+    .unwrap();
     let output = nave(&["serve", "--config", &other.config()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();

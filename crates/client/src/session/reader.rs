@@ -72,7 +72,9 @@ fn take(shared: &Arc<Shared>, positions: &mut Positions, event: Event) -> Option
         tracing::warn!(client = %shared.client, room = event.room, "an event of no room");
         return None;
     };
-    if let Some(last) = positions.get(&room) {
+    // A Welcome for this client begins the room anew: what came before it is not this client's.
+    let begins = !event.key_package_refs.is_empty();
+    if let Some(last) = positions.get(&room).filter(|last| !begins || event.position <= **last) {
         if event.position <= *last {
             return None;
         }
@@ -83,6 +85,10 @@ fn take(shared: &Arc<Shared>, positions: &mut Positions, event: Event) -> Option
         }
     }
     positions.insert(room.clone(), event.position);
+    if event.message.is_empty() {
+        // For other clients of this provider.
+        return None;
+    }
     let (accepted, received) = match FanoutMessage::decode_shared(&event.message) {
         Err(error) => (0, Received::Undecryptable(error.to_string())),
         Ok(fanout) => {

@@ -31,12 +31,20 @@ pub(super) struct Cast {
 impl Cast {
     /// Asks each provider who the user of its configuration is.
     pub(super) async fn of(configs: &[PathBuf]) -> anyhow::Result<(Self, Vec<Provider>)> {
-        ensure!(configs.len() == 3, "the demo plays with three providers: name three configurations, not {}", configs.len());
+        ensure!(
+            configs.len() == 3,
+            "the demo plays with three providers: name three configurations, not {}",
+            configs.len()
+        );
         let mut users = Vec::new();
         let mut providers = Vec::new();
         for path in configs {
             let config = Config::load(path)?;
-            users.push(user(&config).await.with_context(|| format!("the client of {}", path.display()))?);
+            users.push(
+                user(&config)
+                    .await
+                    .with_context(|| format!("the client of {}", path.display()))?,
+            );
             providers.push(config.domain);
         }
         let users = users.try_into().ok().context("three providers have three users")?;
@@ -52,11 +60,24 @@ impl Cast {
 }
 
 async fn user(config: &Config) -> anyhow::Result<CastMember> {
-    let client = config.client.as_ref().context("`[client]` is missing: the demo needs a user's token")?;
+    let client = config
+        .client
+        .as_ref()
+        .context("`[client]` is missing: the demo needs a user's token")?;
     let token = std::fs::read_to_string(&client.token).with_context(|| format!("read {}", client.token.display()))?;
     let roots_pem = std::fs::read(&client.roots).with_context(|| format!("read {}", client.roots.display()))?;
-    let target = Target { address: config.api, server_name: config.domain.to_string(), roots_pem };
+    let target = Target {
+        address: config.api,
+        server_name: config.domain.to_string(),
+        roots_pem,
+    };
     let api = Api::new(&target, token.trim())?;
-    let answer = api.who_am_i().await.with_context(|| format!("ask {} who the token names", config.api))?;
-    Ok(CastMember { api, user: answer.user.parse()? })
+    let answer = api
+        .who_am_i()
+        .await
+        .with_context(|| format!("ask {} who the token names", config.api))?;
+    Ok(CastMember {
+        api,
+        user: answer.user.parse()?,
+    })
 }

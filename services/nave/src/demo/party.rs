@@ -27,7 +27,10 @@ pub(super) struct Burst {
 
 impl Burst {
     pub(super) fn new(parties: usize) -> Self {
-        Self { tally: Mutex::new(Tally::new(parties)), began: Instant::now() }
+        Self {
+            tally: Mutex::new(Tally::new(parties)),
+            began: Instant::now(),
+        }
     }
 
     pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -66,16 +69,42 @@ pub(super) struct Party {
 
 impl Party {
     /// A client with KeyPackages at its provider and an open event stream.
-    pub(super) async fn join_in(name: &'static str, api: Api, client: ClientUri, room: RoomUri) -> anyhow::Result<Self> {
+    pub(super) async fn join_in(
+        name: &'static str,
+        api: Api,
+        client: ClientUri,
+        room: RoomUri,
+    ) -> anyhow::Result<Self> {
         let member = Member::new(client.clone())?;
-        let options = Options { patience: PATIENCE, commits_proposals: false, ..Options::default() };
+        let options = Options {
+            patience: PATIENCE,
+            commits_proposals: false,
+            ..Options::default()
+        };
         let (session, happenings) = Session::start(api.clone(), member, options);
-        session.upload_key_packages(KEY_PACKAGES).await.with_context(|| format!("upload KeyPackages of {client}"))?;
+        session
+            .upload_key_packages(KEY_PACKAGES)
+            .await
+            .with_context(|| format!("upload KeyPackages of {client}"))?;
         let (seen, burst) = (Arc::<Mutex<Seen>>::default(), Arc::default());
         let (told, progress) = watch::channel(0);
-        let reader = Reader { room: room.clone(), seen: seen.clone(), burst: Arc::clone(&burst), told };
+        let reader = Reader {
+            room: room.clone(),
+            seen: seen.clone(),
+            burst: Arc::clone(&burst),
+            told,
+        };
         tokio::spawn(reader.run(happenings));
-        Ok(Self { name, client, room, session, api, seen, progress, burst })
+        Ok(Self {
+            name,
+            client,
+            room,
+            session,
+            api,
+            seen,
+            progress,
+            burst,
+        })
     }
 
     pub(super) fn user(&self) -> UserUri {
@@ -83,7 +112,9 @@ impl Party {
     }
 
     pub(super) fn epoch(&self) -> u64 {
-        self.session.member(|member| member.epoch(&self.room)).unwrap_or_default()
+        self.session
+            .member(|member| member.epoch(&self.room))
+            .unwrap_or_default()
     }
 
     /// From now on messages of the burst are written into its book, at this place.
@@ -110,7 +141,8 @@ impl Party {
 
     /// Waits until this many proposals are pending.
     pub(super) async fn has_pending(&self, proposals: usize) -> anyhow::Result<()> {
-        self.until("pending proposals", |seen| seen.proposals >= proposals).await
+        self.until("pending proposals", |seen| seen.proposals >= proposals)
+            .await
     }
 
     /// Waits until the client knows that it was removed.
@@ -126,7 +158,13 @@ impl Party {
             0 => None,
             gaps => Some(format!("{gaps} positions of the inbox never came")),
         };
-        self.seen().faults.iter().cloned().chain(gaps).map(|fault| format!("{}: {fault}", self.name)).collect()
+        self.seen()
+            .faults
+            .iter()
+            .cloned()
+            .chain(gaps)
+            .map(|fault| format!("{}: {fault}", self.name))
+            .collect()
     }
 
     /// Encrypts without sending.

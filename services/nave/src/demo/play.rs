@@ -44,7 +44,12 @@ pub(super) const STEPS: [&str; 11] = [
 
 impl Play {
     pub(super) fn new(view: View, room: RoomUri, messages: u32) -> Self {
-        Self { view, steps: Vec::new(), room, messages }
+        Self {
+            view,
+            steps: Vec::new(),
+            room,
+            messages,
+        }
     }
 
     /// Plays everything.
@@ -56,7 +61,12 @@ impl Play {
             tracing::debug!(%error, "the play ends early");
         }
         for name in STEPS.into_iter().skip(self.steps.len()) {
-            self.steps.push(Step { name, ok: false, ms: 0, error: Some("not reached".to_owned()) });
+            self.steps.push(Step {
+                name,
+                ok: false,
+                ms: 0,
+                error: Some("not reached".to_owned()),
+            });
         }
         let clients = parties.iter().map(|party| ClientReport {
             client: party.client.to_string(),
@@ -85,17 +95,29 @@ impl Play {
             let cathy = Party::join_in("c's user", c.api.clone(), c.client("phone")?, room.clone()).await?;
             Ok((alice, bob, cathy, c))
         };
-        let (alice, bob, cathy, c) =
-            self.step(STEPS[0], began, all, |_| "up, each with its own store and certificates".to_owned()).await?;
+        let (alice, bob, cathy, c) = self
+            .step(STEPS[0], began, all, |_| {
+                "up, each with its own store and certificates".to_owned()
+            })
+            .await?;
 
         let create = async {
-            let profile = RoomProfile { name: "clubhouse".to_owned(), ..RoomProfile::default() };
+            let profile = RoomProfile {
+                name: "clubhouse".to_owned(),
+                ..RoomProfile::default()
+            };
             Ok(alice.session.create_room(&room, &profile).await?)
         };
-        self.step(STEPS[1], Instant::now(), create, |()| format!("{} makes {room}", alice.name)).await?;
+        self.step(STEPS[1], Instant::now(), create, |()| {
+            format!("{} makes {room}", alice.name)
+        })
+        .await?;
 
         let invite = invite(&alice, &bob, [&alice, &bob]);
-        self.step(STEPS[2], Instant::now(), invite, |()| "key material from b; b joins by Welcome".to_owned()).await?;
+        self.step(STEPS[2], Instant::now(), invite, |()| {
+            "key material from b; b joins by Welcome".to_owned()
+        })
+        .await?;
 
         let invite = self::invite(&bob, &cathy, [&alice, &bob, &cathy]);
         let note = "b's user invites; the hub relays the key material of c".to_owned();
@@ -105,11 +127,17 @@ impl Play {
             cathy.session.send(&room, b"hello from c").await?;
             for reader in [&alice, &bob] {
                 let message = reader.reads(b"hello from c").await?;
-                ensure!(message.sender == cathy.client, "the message is not from whom it should be");
+                ensure!(
+                    message.sender == cathy.client,
+                    "the message is not from whom it should be"
+                );
             }
             Ok(())
         };
-        self.step(STEPS[4], Instant::now(), said, |()| "c's user sends, everybody decrypts".to_owned()).await?;
+        self.step(STEPS[4], Instant::now(), said, |()| {
+            "c's user sends, everybody decrypts".to_owned()
+        })
+        .await?;
 
         let leave = leave(&bob, &alice, &cathy);
         let note = "proposals cached; a commit without them refused, with them accepted".to_owned();
@@ -133,7 +161,10 @@ impl Play {
         self.step(STEPS[7], Instant::now(), race, note).await?;
 
         let back = self::invite(&cathy, &bob, [&alice, &bob, &cathy, &laptop]);
-        self.step(STEPS[8], Instant::now(), back, |()| "c's user invites b's user again".to_owned()).await?;
+        self.step(STEPS[8], Instant::now(), back, |()| {
+            "c's user invites b's user again".to_owned()
+        })
+        .await?;
 
         parties.extend([alice, bob, cathy, laptop]);
         let began = Instant::now();
@@ -145,18 +176,36 @@ impl Play {
         let told = outcome.clone();
         let checked = async {
             sent?;
-            let Outcome { lost, duplicates, order_violations, late, .. } = told;
+            let Outcome {
+                lost,
+                duplicates,
+                order_violations,
+                late,
+                ..
+            } = told;
             ensure!(lost == 0, "{lost} decryptions did not happen");
             ensure!(duplicates == 0, "{duplicates} decryptions happened twice");
             ensure!(order_violations == 0, "{order_violations} messages came out of order");
-            ensure!(told.sent < u64::from(LATE) * 4 || late > 0, "no message arrived after its epoch");
+            ensure!(
+                told.sent < u64::from(LATE) * 4 || late > 0,
+                "no message arrived after its epoch"
+            );
             Ok(told)
         };
-        let note = |told: &Outcome| format!("{} sent, {} decrypted, {} of them late", told.sent, told.delivered, told.late);
+        let note = |told: &Outcome| {
+            format!(
+                "{} sent, {} decrypted, {} of them late",
+                told.sent, told.delivered, told.late
+            )
+        };
         self.step(STEPS[9], began, checked, note).await?;
 
         let agreed = agree(parties);
-        let epoch = self.step(STEPS[10], Instant::now(), agreed, |epoch| format!("all in epoch {epoch}")).await?;
+        let epoch = self
+            .step(STEPS[10], Instant::now(), agreed, |epoch| {
+                format!("all in epoch {epoch}")
+            })
+            .await?;
         *agreement = epoch > 0;
         Ok(())
     }
@@ -172,7 +221,12 @@ impl Play {
         let result = Box::pin(act).await;
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let error = result.as_ref().err().map(|error| format!("{error:#}"));
-        let step = Step { name, ok: result.is_ok(), ms, error };
+        let step = Step {
+            name,
+            ok: result.is_ok(),
+            ms,
+            error,
+        };
         self.view.step(&step, &result.as_ref().map(note).unwrap_or_default());
         self.steps.push(step);
         result
@@ -235,7 +289,11 @@ async fn race(one: &Party, other: &Party, witness: &Party) -> anyhow::Result<u64
     let [(loser, current)] = losers[..] else {
         bail!("{} of two commits in one epoch lost", losers.len());
     };
-    ensure!(current == before + 1, "the loser was told epoch {current}, the room is in {}", before + 1);
+    ensure!(
+        current == before + 1,
+        "the loser was told epoch {current}, the room is in {}",
+        before + 1
+    );
     loser.reaches(current).await?;
     loser.session.self_update(room).await?;
     for party in [one, other, witness] {
@@ -257,7 +315,9 @@ async fn send_all(
     }
     let count = u32::try_from(parties.len()).context("too many parties")?;
     let shares = (0..count).map(|place| messages / count + u32::from(place < messages % count));
-    let senders = shares.enumerate().map(|(place, share)| send_share(parties, place, share, burst));
+    let senders = shares
+        .enumerate()
+        .map(|(place, share)| send_share(parties, place, share, burst));
     let watching = async {
         loop {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -271,7 +331,7 @@ async fn send_all(
     };
     let mut delivered = 0;
     let mut moved = Instant::now();
-    while burst.tally().delivered() < burst.tally().expected() && moved.elapsed() < PATIENCE {
+    while !burst.tally().is_whole() && moved.elapsed() < PATIENCE {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         let now = burst.tally().delivered();
         bar.set_position(now);
@@ -337,7 +397,10 @@ async fn agree(parties: &[Party]) -> anyhow::Result<u64> {
         let authenticator = party.session.member(|member| member.epoch_authenticator(&party.room));
         authenticators.push(authenticator.with_context(|| format!("{} is not in the room", party.client))?);
     }
-    ensure!(authenticators.windows(2).all(|pair| pair[0] == pair[1]), "the epoch authenticators differ");
+    ensure!(
+        authenticators.windows(2).all(|pair| pair[0] == pair[1]),
+        "the epoch authenticators differ"
+    );
     let faults: Vec<String> = parties.iter().flat_map(Party::faults).collect();
     ensure!(faults.is_empty(), "{}", faults.join("; "));
     Ok(epoch)

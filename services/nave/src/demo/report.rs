@@ -74,20 +74,38 @@ mod tests {
     use super::*;
 
     fn step(ok: bool) -> Step {
-        Step { name: "create-room", ok, ms: 1, error: None }
+        Step {
+            name: "create-room",
+            ok,
+            ms: 1,
+            error: None,
+        }
     }
 
     #[test]
     fn one_fault_of_any_kind_is_not_ok() {
-        let fine = Outcome { sent: 1, delivered: 2, ..Outcome::default() };
+        let fine = Outcome {
+            sent: 1,
+            delivered: 2,
+            ..Outcome::default()
+        };
         assert!(Report::of(vec![step(true)], fine.clone(), true, vec![]).ok);
         assert!(!Report::of(vec![step(true)], fine.clone(), false, vec![]).ok);
         assert!(!Report::of(vec![step(true), step(false)], fine.clone(), true, vec![]).ok);
         assert!(!Report::of(vec![], fine.clone(), true, vec![]).ok);
         for fault in [
-            Outcome { lost: 1, ..fine.clone() },
-            Outcome { duplicates: 1, ..fine.clone() },
-            Outcome { order_violations: 1, ..fine },
+            Outcome {
+                lost: 1,
+                ..fine.clone()
+            },
+            Outcome {
+                duplicates: 1,
+                ..fine.clone()
+            },
+            Outcome {
+                order_violations: 1,
+                ..fine
+            },
         ] {
             assert!(!Report::of(vec![step(true)], fault, true, vec![]).ok);
         }

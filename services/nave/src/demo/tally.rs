@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+/// The longest latency that is told apart, an hour.
+const LATENCY_US_MAX: u64 = 3_600_000_000;
+
 /// One client, by its place in the list of those that take part.
 pub(super) type Party = usize;
 
@@ -101,7 +104,9 @@ impl Tally {
         self.order[receiver].push(mark);
         self.late += u64::from(late);
         let sent = self.sent.get(&mark).copied().unwrap_or(at);
-        self.latency.saturating_record(at.saturating_sub(sent).as_micros() as u64);
+        let took = u64::try_from(at.saturating_sub(sent).as_micros()).unwrap_or(u64::MAX);
+        let recorded = self.latency.record(took.min(LATENCY_US_MAX));
+        recorded.expect("a histogram that grows holds an hour");
     }
 
     /// Decryptions so far, all receivers together.
@@ -109,9 +114,9 @@ impl Tally {
         self.seen.iter().map(|marks| marks.len() as u64).sum()
     }
 
-    /// Decryptions that there should be in the end: everybody but the sender, of every message.
-    pub(super) fn expected(&self) -> u64 {
-        self.sent.len() as u64 * (self.parties as u64 - 1)
+    /// Whether everybody but its sender decrypted every message.
+    pub(super) fn is_whole(&self) -> bool {
+        self.delivered() == self.sent.len() as u64 * (self.parties as u64 - 1)
     }
 
     pub(super) fn outcome(&self) -> Outcome {
@@ -140,9 +145,8 @@ impl Tally {
         let mut disagreements = 0;
         for (index, one) in self.order.iter().enumerate() {
             for (offset, other) in self.order[index + 1..].iter().enumerate() {
-                let both = |mark: &&Mark| {
-                    self.seen[index].contains(mark) && self.seen[index + 1 + offset].contains(mark)
-                };
+                let both =
+                    |mark: &&Mark| self.seen[index].contains(mark) && self.seen[index + 1 + offset].contains(mark);
                 let pairs = one.iter().filter(both).zip(other.iter().filter(both));
                 disagreements += pairs.filter(|(one, other)| one != other).count() as u64;
             }
@@ -189,9 +193,15 @@ mod tests {
             tally.decrypted(2, marked, false, ms(6));
         }
         let outcome = tally.outcome();
-        assert_eq!((outcome.sent, outcome.delivered, tally.expected()), (3, 6, 6));
+        assert!(tally.is_whole());
+        assert_eq!((outcome.sent, outcome.delivered), (3, 6));
         assert_eq!((outcome.lost, outcome.duplicates, outcome.order_violations), (0, 0, 0));
         assert_eq!((outcome.late, outcome.bytes), (1, 300));
+        // Latencies are 3, 3, 3, 4, 6 and 5 ms.
+        assert!(
+            (2.9..4.1).contains(&outcome.p50_ms) && (5.9..6.1).contains(&outcome.p99_ms),
+            "{outcome:?}"
+        );
     }
 
     #[test]

@@ -36,14 +36,26 @@ impl View {
 
     pub(super) fn opening(self, providers: &[String]) {
         let names = providers.join(", ");
-        self.line(format_args!("{} {}", "Nave demo".bold(), format_args!("with the providers {names}").dimmed()));
+        self.line(format_args!(
+            "{} {}",
+            "Nave demo".bold(),
+            format_args!("with the providers {names}").dimmed()
+        ));
     }
 
     /// A step has ended; `note` says in a few words what it showed.
     pub(super) fn step(self, step: &Step, note: &str) {
-        let mark = if step.ok { "ok  ".green().to_string() } else { "FAIL".red().bold().to_string() };
+        let mark = if step.ok {
+            "ok  ".green().to_string()
+        } else {
+            "FAIL".red().bold().to_string()
+        };
         let ms = format!("{:>6} ms", step.ms);
-        self.line(format_args!("  {mark} {:<14} {}  {note}", step.name.bold(), ms.dimmed()));
+        self.line(format_args!(
+            "  {mark} {:<14} {}  {note}",
+            step.name.bold(),
+            ms.dimmed()
+        ));
         if let Some(error) = &step.error {
             self.line(format_args!("       {}", error.red()));
         }
@@ -81,7 +93,11 @@ impl View {
                 client.client, client.epoch, client.sent, client.decrypted
             ));
         }
-        let agreement = if report.epoch_agreement { "the same everywhere" } else { "NOT the same everywhere" };
+        let agreement = if report.epoch_agreement {
+            "the same everywhere"
+        } else {
+            "NOT the same everywhere"
+        };
         self.line(format_args!("  epoch authenticator: {agreement}"));
         let verdict = if report.ok {
             "every check held".green().to_string()
