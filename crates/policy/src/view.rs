@@ -131,6 +131,16 @@ impl RoomView {
         self.clients.keys().map(UserUri::provider).collect()
     }
 
+    /// Whether a user of the provider is in the list.
+    pub fn lists_users_of(&self, provider: &Provider) -> bool {
+        self.held.keys().any(|user| user.provider() == provider)
+    }
+
+    /// How many clients are in the group.
+    pub fn client_count(&self) -> usize {
+        self.clients.values().map(BTreeSet::len).sum()
+    }
+
     /// mls_operational_policy (0x0024), where the room has one.
     pub fn operational(&self) -> Option<OperationalParameters> {
         let octets = self.dictionary.component(ComponentId::OPERATIONAL_POLICY)?;
@@ -234,7 +244,7 @@ impl RoomView {
                 return Err(Violation::Limit("too many participants with a role"));
             }
         }
-        let clients: usize = self.clients.values().map(BTreeSet::len).sum();
+        let clients = self.client_count();
         let users = self.held.values().filter(|role| !self.is_ban(**role)).count();
         let above = |max: Option<u32>, number: usize| max.is_some_and(|max| number > max as usize);
         if above(self.base.max_clients, clients) || above(self.base.max_users, users) {

@@ -22,5 +22,5 @@ pub use answers::{ANSWERS_MILLIS, SUBMIT_ANSWERS, UPDATE_ANSWERS};
 pub use command::{Answer, Command, Refusal};
 pub use decision::{Append, Applied, Decision, Founding, Reply};
 pub use entry::{Chain, Digest, Entry, EntryKind, Epoch, Millis, Recipient, Recipients, Seq, Shown};
-pub use room::{Corrupt, EPOCH_TOLERANCE, Head, PENDING_MAX, ROUTES_MAX, Room, SNAPSHOT_EPOCHS};
+pub use room::{CLIENTS_MAX, Corrupt, EPOCH_TOLERANCE, Head, PENDING_MAX, ROUTES_MAX, Room, SNAPSHOT_EPOCHS};
 pub use row::{AnswerKind, Row, RowChange, RowId};

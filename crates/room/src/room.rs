@@ -23,6 +23,9 @@ pub const PENDING_MAX: usize = 512;
 /// KeyPackages that may be handed out for one room and not be used yet.
 pub const ROUTES_MAX: usize = 16_384;
 
+/// Clients in a room: twice what a large one has, and few enough that any tree of theirs can be sent.
+pub const CLIENTS_MAX: usize = 20_000;
+
 /// How many epochs back a message may be where the room does not say.
 pub const EPOCH_TOLERANCE: u64 = 1;
 

@@ -99,6 +99,7 @@ fn a_provider_acts_for_its_own_clients_only() {
     forbidden(world.update("b.example", &join));
     let (request, _) = tablet.group_info_request(&id()).unwrap();
     forbidden(world.group_info("b.example", &request));
+    not_allowed(world.update("d.example", &commit), "a provider without participants");
     raw.catch_up(&world);
     assert_eq!(world.room.seq().0, u64::try_from(world.log.len()).unwrap());
 }

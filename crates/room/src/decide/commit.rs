@@ -13,6 +13,7 @@ use policy::{Actor, Capability, Change, RoomView, Stage, judge};
 use crate::decision::CommitAppend;
 use crate::group::codec::encode_delta;
 use crate::group::{added, client_of, dictionary_after};
+use crate::room::CLIENTS_MAX;
 use crate::{Digest, Refusal, Room};
 
 impl Room {
@@ -180,6 +181,9 @@ impl Room {
         changes.push(own);
         let after = judge(&self.committed, &changes, Stage::Committed)
             .map_err(|violation| Refusal::NotAllowed(violation.why()))?;
+        if after.client_count() > CLIENTS_MAX {
+            return Err(Refusal::NotAllowed("too many clients"));
+        }
         // The commit names its proposals in its own order, and that is the order in which users were appended.
         after
             .with_dictionary(dictionary_after(staged))

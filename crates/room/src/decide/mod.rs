@@ -47,6 +47,7 @@ impl Room {
             return Ok(Decision::Answer(Answer::Update(first.body.clone())));
         }
         let UpdateRequest { bundle } = decode(body)?;
+        self.check_known(from)?;
         self.check_open()?;
         for message in bundle.messages() {
             self.check_frame(message)?;
@@ -58,6 +59,14 @@ impl Room {
             }
         };
         Ok(Decision::Append(Box::new(Append { now, what })))
+    }
+
+    /// A provider without participants learns nothing of the room, not even its epoch, unless anybody may join.
+    fn check_known(&self, from: &Provider) -> Result<(), Refusal> {
+        if self.followers.contains_key(from) || self.effective.lists_users_of(from) || self.effective.is_open() {
+            return Ok(());
+        }
+        Err(Refusal::NotAllowed("a provider without participants"))
     }
 
     /// Handshakes are in the clear, of this group and of this epoch.

@@ -233,7 +233,10 @@ impl Group {
             .confirmation_tag()
             .ok_or(Refusal::NotAllowed("a commit without confirmation tag"))?;
         let group_info = match option {
-            GroupInfoOption::Full(group_info) => group_info.clone(),
+            // A copy: the octets of the request, the ratchet tree among them, are not kept for it.
+            GroupInfoOption::Full(group_info) => {
+                GroupInfo::decode_exact(group_info.octets()).map_err(|_| Refusal::Malformed("the GroupInfo"))?
+            }
             GroupInfoOption::Partial(partial) => {
                 let without = [RatchetTreePresence::NoRatchetTree, RatchetTreePresence::Removed];
                 if !without.contains(&partial.ratchet_tree_presence) {

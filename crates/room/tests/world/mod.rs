@@ -21,9 +21,7 @@ use openmls_traits::OpenMlsProvider as _;
 use openmls_traits::crypto::OpenMlsCrypto as _;
 use openmls_traits::signatures::Signer as _;
 use room::command::GroupInfoGrant;
-use room::{
-    Answer, Applied, Chain, Command, Decision, Digest, Entry, Founding, Millis, Refusal, Room, Row, RowId, Shown,
-};
+use room::{Answer, Applied, Command, Decision, Digest, Entry, Founding, Millis, Refusal, Room, Row, RowId, Shown};
 
 pub fn id() -> RoomUri {
     "mimi://a.example/r/clubhouse".parse().unwrap()
