@@ -22,9 +22,12 @@ const LATE: u32 = 5;
 /// Everything about one play.
 pub(super) struct Play {
     view: View,
-    steps: Vec<Step>,
     room: RoomUri,
     messages: u32,
+    steps: Vec<Step>,
+    burst: Outcome,
+    agreement: bool,
+    clients: Vec<ClientReport>,
 }
 
 /// The names of the steps, in their order.
@@ -46,47 +49,33 @@ impl Play {
     pub(super) fn new(view: View, room: RoomUri, messages: u32) -> Self {
         Self {
             view,
-            steps: Vec::new(),
             room,
             messages,
+            steps: Vec::new(),
+            burst: Outcome::default(),
+            agreement: false,
+            clients: Vec::new(),
         }
     }
 
     /// Plays everything.
     pub(super) async fn run(mut self, cast: Cast, began: Instant) -> Report {
-        let mut outcome = Outcome::default();
-        let mut agreement = false;
-        let mut parties = Vec::new();
-        if let Err(error) = self.acts(cast, began, &mut parties, &mut outcome, &mut agreement).await {
+        if let Err(error) = self.acts(cast, began).await {
             tracing::debug!(%error, "the play ends early");
         }
         for name in STEPS.into_iter().skip(self.steps.len()) {
+            let error = Some("not reached".to_owned());
             self.steps.push(Step {
                 name,
                 ok: false,
                 ms: 0,
-                error: Some("not reached".to_owned()),
+                error,
             });
         }
-        let clients = parties.iter().map(|party| ClientReport {
-            client: party.client.to_string(),
-            room: self.room.to_string(),
-            epoch: party.epoch(),
-            sent: outcome.sent / parties.len() as u64,
-            decrypted: party.decrypted(),
-        });
-        let clients = clients.collect();
-        Report::of(self.steps, outcome, agreement, clients)
+        Report::of(self.steps, self.burst, self.agreement, self.clients)
     }
 
-    async fn acts(
-        &mut self,
-        cast: Cast,
-        began: Instant,
-        parties: &mut Vec<Party>,
-        outcome: &mut Outcome,
-        agreement: &mut bool,
-    ) -> anyhow::Result<()> {
+    async fn acts(&mut self, cast: Cast, began: Instant) -> anyhow::Result<()> {
         let room = self.room.clone();
         let all = async {
             let [a, b, c] = cast.users;
@@ -166,14 +155,14 @@ impl Play {
         })
         .await?;
 
-        parties.extend([alice, bob, cathy, laptop]);
+        let parties = [alice, bob, cathy, laptop];
         let began = Instant::now();
         let burst = Arc::new(Burst::new(parties.len()));
         let bar = self.view.burst(u64::from(self.messages) * (parties.len() as u64 - 1));
-        let sent = send_all(parties, self.messages, &burst, &bar).await;
+        let sent = send_all(&parties, self.messages, &burst, &bar).await;
         bar.finish_and_clear();
-        *outcome = burst.tally().outcome();
-        let told = outcome.clone();
+        self.burst = burst.tally().outcome();
+        let told = self.burst.clone();
         let checked = async {
             sent?;
             let Outcome {
@@ -200,13 +189,17 @@ impl Play {
         };
         self.step(STEPS[9], began, checked, note).await?;
 
-        let agreed = agree(parties);
-        let epoch = self
-            .step(STEPS[10], Instant::now(), agreed, |epoch| {
-                format!("all in epoch {epoch}")
-            })
-            .await?;
-        *agreement = epoch > 0;
+        let agreed = agree(&parties);
+        let note = |epoch: &u64| format!("all in epoch {epoch}");
+        self.agreement = self.step(STEPS[10], Instant::now(), agreed, note).await.is_ok();
+        let clients = parties.iter().enumerate().map(|(place, party)| ClientReport {
+            client: party.client.to_string(),
+            room: room.to_string(),
+            epoch: party.epoch(),
+            sent: burst.tally().sent_by(place),
+            decrypted: party.decrypted(),
+        });
+        self.clients = clients.collect();
         Ok(())
     }
 
@@ -356,7 +349,7 @@ async fn send_share(parties: &[Party], place: usize, share: u32, burst: &Burst) 
         let mark = Mark { sender: place, number };
         let content = mark.content(CONTENT_BYTES);
         let at = burst.elapsed();
-        burst.tally().sending(mark, content.len(), at);
+        burst.tally().sending(mark, CONTENT_BYTES, at);
         party.session.send(&party.room, &content).await?;
         number += 1;
     }
@@ -379,7 +372,7 @@ async fn send_late(
     neighbour.session.self_update(&party.room).await?;
     for (mark, body) in held {
         let at = burst.elapsed();
-        burst.tally().sending(mark, body.len(), at);
+        burst.tally().sending(mark, CONTENT_BYTES, at);
         match party.submit(body).await? {
             Submitted::Accepted(_) => {}
             other => bail!("a message of the epoch before was answered {other:?}"),

@@ -28,7 +28,7 @@ pub(super) struct Report {
     /// Decryptions of messages whose epoch had passed when they arrived.
     pub(super) late: u64,
     pub(super) epoch_agreement: bool,
-    /// Octets of the burst's submitted messages.
+    /// Octets of the burst's messages before encryption.
     pub(super) bytes: u64,
     /// From before the submission to after the decryption.
     pub(super) p50_ms: f64,

@@ -84,7 +84,7 @@ impl Tally {
         }
     }
 
-    /// `mark` is about to be submitted, at `at` since the burst began; `bytes` as the hub receives it.
+    /// `mark` is about to be submitted, at `at` since the burst began; its content has `bytes` octets.
     pub(super) fn sending(&mut self, mark: Mark, bytes: usize, at: Duration) {
         self.sent.insert(mark, at);
         self.bytes += bytes as u64;
@@ -107,6 +107,11 @@ impl Tally {
         let took = u64::try_from(at.saturating_sub(sent).as_micros()).unwrap_or(u64::MAX);
         let recorded = self.latency.record(took.min(LATENCY_US_MAX));
         recorded.expect("a histogram that grows holds an hour");
+    }
+
+    /// Messages that this party submitted.
+    pub(super) fn sent_by(&self, sender: Party) -> u64 {
+        self.sent.keys().filter(|mark| mark.sender == sender).count() as u64
     }
 
     /// Decryptions so far, all receivers together.
@@ -194,6 +199,7 @@ mod tests {
         }
         let outcome = tally.outcome();
         assert!(tally.is_whole());
+        assert_eq!([0, 1, 2].map(|sender| tally.sent_by(sender)), [2, 1, 0]);
         assert_eq!((outcome.sent, outcome.delivered), (3, 6));
         assert_eq!((outcome.lost, outcome.duplicates, outcome.order_violations), (0, 0, 0));
         assert_eq!((outcome.late, outcome.bytes), (1, 300));

@@ -1,10 +1,11 @@
 //! What the demo shows a person while it runs: each step, a bar for the burst, a summary. Silent when the caller wants
 //! JSON; colour only on a terminal.
 
-use std::io::Write;
+use std::fmt;
+use std::io::Write as _;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use owo_colors::OwoColorize;
 
 use super::report::{Report, Step};
@@ -66,8 +67,14 @@ impl View {
         if !self.shown {
             return ProgressBar::hidden();
         }
-        let template = "       {bar:32.cyan/blue} {pos}/{len} decrypted, {per_sec}";
-        let style = ProgressStyle::with_template(template).expect("the template is well formed");
+        let template = "       {bar:32.cyan/blue} {pos}/{len} decrypted, {rate}/s";
+        let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
+            // A bar that cannot be written is no reason to stop.
+            let _ = write!(text, "{:.0}", state.per_sec());
+        };
+        let style = ProgressStyle::with_template(template)
+            .expect("the template is well formed")
+            .with_key("rate", rate);
         let bar = ProgressBar::new(total).with_style(style);
         bar.enable_steady_tick(Duration::from_millis(100));
         bar
@@ -81,7 +88,7 @@ impl View {
             report.sent, report.delivered, report.late, report.lost, report.duplicates, report.order_violations
         ));
         self.line(format_args!(
-            "  {:.1} kB submitted; submit to decrypted p50 {:.1} ms, p99 {:.1} ms",
+            "  {:.1} kB of content; submit to decrypted p50 {:.1} ms, p99 {:.1} ms",
             report.bytes as f64 / 1_000.0,
             report.p50_ms,
             report.p99_ms
