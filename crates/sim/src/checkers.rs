@@ -9,6 +9,7 @@ use mimi::notify::FanoutMessage;
 use mimi::{Provider, RoomUri};
 use room::{Chain, Digest, EntryKind, Epoch, Seq, Shown};
 
+use crate::shadow::rooms_reopen_as_they_were;
 use crate::trace::{Asked, Body, Brought, Event, Item, Verdict, What};
 use crate::truth::Evidence;
 
@@ -34,9 +35,14 @@ pub(crate) const LIVENESS: [Promise; 3] = [
     ("at rest", at_rest),
 ];
 
+/// What is judged once, because it takes its time.
+pub(crate) const RESTORE: [Promise; 1] = [("rooms reopen as they were", rooms_reopen_as_they_were)];
+
 /// The first promise that is broken, and how.
 pub(crate) fn judge(promises: &[Promise], evidence: &Evidence) -> Judged {
-    promises.iter().try_for_each(|(name, keeps)| keeps(evidence).map_err(|how| format!("broken promise: {name}: {how}")))
+    promises
+        .iter()
+        .try_for_each(|(name, keeps)| keeps(evidence).map_err(|how| format!("broken promise: {name}: {how}")))
 }
 
 macro_rules! ensure {
@@ -51,10 +57,18 @@ macro_rules! ensure {
 pub(crate) fn one_entry_per_seq(evidence: &Evidence) -> Judged {
     for (shard, held) in &evidence.shards {
         for (expected, entry) in (0_u64..).zip(&held.log) {
-            ensure!(entry.offset.0 == expected, "shard {shard} has offset {} in place of {expected}", entry.offset.0);
+            ensure!(
+                entry.offset.0 == expected,
+                "shard {shard} has offset {} in place of {expected}",
+                entry.offset.0
+            );
         }
         let head = held.head.0;
-        ensure!(held.log.len() as u64 == head, "shard {shard} ends at {} and its tail says {head}", held.log.len());
+        ensure!(
+            held.log.len() as u64 == head,
+            "shard {shard} ends at {} and its tail says {head}",
+            held.log.len()
+        );
     }
     for (room, head) in &evidence.rooms {
         let (mut seq, mut chain, mut accepted) = (Seq(0), Chain::default(), None);
@@ -63,10 +77,19 @@ pub(crate) fn one_entry_per_seq(evidence: &Evidence) -> Judged {
             seq = entry.seq;
             chain = chain.then(seq, &Digest::of(&entry.message));
             ensure!(entry.chain == chain, "{room} {}: the chain is broken", seq.0);
-            ensure!(Some(entry.accepted) > accepted, "{room} {}: accepted times do not increase", seq.0);
+            ensure!(
+                Some(entry.accepted) > accepted,
+                "{room} {}: accepted times do not increase",
+                seq.0
+            );
             accepted = Some(entry.accepted);
         }
-        ensure!(head.seq == seq && head.chain == chain, "{room} is at {} and its log at {}", head.seq.0, seq.0);
+        ensure!(
+            head.seq == seq && head.chain == chain,
+            "{room} is at {} and its log at {}",
+            head.seq.0,
+            seq.0
+        );
     }
     Ok(())
 }
@@ -78,12 +101,28 @@ pub(crate) fn one_commit_per_epoch(evidence: &Evidence) -> Judged {
         for entry in evidence.log(room) {
             if entry.kind == EntryKind::Commit {
                 let made_in = fanout(entry)?.message().epoch();
-                ensure!(made_in == Some(epoch.0), "{room} {}: a commit of {made_in:?} in {}", entry.seq.0, epoch.0);
+                ensure!(
+                    made_in == Some(epoch.0),
+                    "{room} {}: a commit of {made_in:?} in {}",
+                    entry.seq.0,
+                    epoch.0
+                );
                 epoch.0 += 1;
             }
-            ensure!(entry.epoch == epoch, "{room} {}: in {}, expected {}", entry.seq.0, entry.epoch.0, epoch.0);
+            ensure!(
+                entry.epoch == epoch,
+                "{room} {}: in {}, expected {}",
+                entry.seq.0,
+                entry.epoch.0,
+                epoch.0
+            );
         }
-        ensure!(head.epoch == epoch, "{room} is in {} and its log in {}", head.epoch.0, epoch.0);
+        ensure!(
+            head.epoch == epoch,
+            "{room} is in {} and its log in {}",
+            head.epoch.0,
+            epoch.0
+        );
     }
     Ok(())
 }
@@ -92,7 +131,10 @@ pub(crate) fn one_commit_per_epoch(evidence: &Evidence) -> Judged {
 pub(crate) fn answers_are_true(evidence: &Evidence) -> Judged {
     let mut logged: BTreeMap<Digest, Vec<&LogEntry>> = BTreeMap::new();
     for entry in evidence.entries() {
-        logged.entry(Digest::of(fanout(entry)?.message().octets())).or_default().push(entry);
+        logged
+            .entry(Digest::of(fanout(entry)?.message().octets()))
+            .or_default()
+            .push(entry);
     }
     if let Some(twice) = logged.values().find(|entries| entries.len() > 1) {
         return Err(format!("{} {} is in the log again", twice[1].room, twice[1].seq.0));
@@ -100,14 +142,26 @@ pub(crate) fn answers_are_true(evidence: &Evidence) -> Judged {
     let asked = asked(evidence);
     let mut answered = BTreeSet::new();
     for (_, event) in &evidence.events {
-        let Event::Answered { ask, verdict, .. } = event else { continue };
+        let Event::Answered { ask, verdict, .. } = event else {
+            continue;
+        };
         ensure!(answered.insert(*ask), "ask {ask} is answered again");
-        let Some(Asked { room, what, digest, client, .. }) = asked.get(ask) else {
+        let Some(Asked {
+            room,
+            what,
+            digest,
+            client,
+            ..
+        }) = asked.get(ask)
+        else {
             return Err(format!("ask {ask} was never asked"));
         };
         let Some(digest) = digest else {
             let founded = evidence.rooms.contains_key(room);
-            ensure!(*what == What::Found && founded == matches!(verdict, Verdict::Accepted { .. }), "{room}: {verdict:?}");
+            ensure!(
+                *what == What::Found && founded == matches!(verdict, Verdict::Accepted { .. }),
+                "{room}: {verdict:?}"
+            );
             continue;
         };
         let entry = logged.get(digest).map(|entries| entries[0]);
@@ -119,15 +173,26 @@ pub(crate) fn answers_are_true(evidence: &Evidence) -> Judged {
                     What::Message | What::Found => EntryKind::Message,
                 };
                 let place = (entry.seq.0, entry.accepted.0, entry.kind);
-                ensure!(entry.room == *room && entry.kind == kind, "{client}'s ask {ask} is another entry: {place:?}");
-                ensure!(entry.accepted.0 == *at, "{client}'s ask {ask} was accepted at {at}, or at {}", entry.accepted.0);
+                ensure!(
+                    entry.room == *room && entry.kind == kind,
+                    "{client}'s ask {ask} is another entry: {place:?}"
+                );
+                ensure!(
+                    entry.accepted.0 == *at,
+                    "{client}'s ask {ask} was accepted at {at}, or at {}",
+                    entry.accepted.0
+                );
             }
             (Verdict::Accepted { .. }, None) => {
-                return Err(format!("{client}'s ask {ask} was answered with success and is not in the log"));
+                return Err(format!(
+                    "{client}'s ask {ask} was answered with success and is not in the log"
+                ));
             }
             (Verdict::Refused(why), Some(entry)) => {
                 let seq = entry.seq.0;
-                return Err(format!("{client}'s ask {ask} was refused ({why}) and is in the log: {room} {seq}"));
+                return Err(format!(
+                    "{client}'s ask {ask} was refused ({why}) and is in the log: {room} {seq}"
+                ));
             }
             (Verdict::Refused(_), None) => {}
         }
@@ -143,15 +208,30 @@ pub(crate) fn no_term_writes_after_the_next(evidence: &Evidence) -> Judged {
         match event {
             Event::Fence { shard, term, owned } => {
                 let (before, _) = fences.insert(*shard, (*term, *owned)).unwrap_or_default();
-                ensure!(*term == before + u64::from(*owned), "shard {shard}: fence {term} after {before}");
+                ensure!(
+                    *term == before + u64::from(*owned),
+                    "shard {shard}: fence {term} after {before}"
+                );
             }
-            Event::Tail { shard, term, batch, next, .. } => {
+            Event::Tail {
+                shard,
+                term,
+                batch,
+                next,
+                ..
+            } => {
                 let fence = fences.get(shard);
-                ensure!(fence == Some(&(*term, true)), "shard {shard}: a batch of term {term} under {fence:?}");
+                ensure!(
+                    fence == Some(&(*term, true)),
+                    "shard {shard}: a batch of term {term} under {fence:?}"
+                );
                 let (last, reached) = batches.insert(*shard, (*batch, *next)).unwrap_or_default();
                 // Opening a log writes its tail and counts no batch.
                 let follows = *batch == last + 1 || (*batch == last && *next == reached);
-                ensure!(follows && *next >= reached, "shard {shard}: batch {batch} up to {next} after {last}");
+                ensure!(
+                    follows && *next >= reached,
+                    "shard {shard}: batch {batch} up to {next} after {last}"
+                );
             }
             _ => {}
         }
@@ -169,12 +249,26 @@ pub(crate) fn followers_see_order(evidence: &Evidence) -> Judged {
             Event::Alarm { follower, why } => return Err(format!("alarm at {follower}: {why}")),
             _ => continue,
         };
-        let Brought { follower, shard, item, repeat } = brought;
+        let Brought {
+            follower,
+            shard,
+            item,
+            repeat,
+        } = brought;
         let known = !stored.insert((follower, *shard, item.offset));
-        ensure!(known == *repeat, "{follower}: {shard}/{} is new: {}", item.offset, !repeat);
+        ensure!(
+            known == *repeat,
+            "{follower}: {shard}/{} is new: {}",
+            item.offset,
+            !repeat
+        );
         if !repeat {
             let next = new.entry((follower, *shard)).or_default();
-            ensure!(item.offset >= *next, "{follower}: {shard}/{} comes after {next}", item.offset);
+            ensure!(
+                item.offset >= *next,
+                "{follower}: {shard}/{} comes after {next}",
+                item.offset
+            );
             *next = item.offset + 1;
         }
         let log = evidence.shards.get(&route::ShardId(*shard)).map(|held| &held.log);
@@ -183,7 +277,11 @@ pub(crate) fn followers_see_order(evidence: &Evidence) -> Judged {
             return Err(format!("{follower}: {shard}/{} is not in the log", item.offset));
         };
         let expected = as_shown(entry, follower);
-        ensure!(expected.as_ref() == Some(item), "{follower}: {shard}/{} is not what is in the log", item.offset);
+        ensure!(
+            expected.as_ref() == Some(item),
+            "{follower}: {shard}/{} is not what is in the log",
+            item.offset
+        );
     }
     Ok(())
 }
@@ -194,7 +292,12 @@ pub(crate) fn providers_see_their_rooms_only(evidence: &Evidence) -> Judged {
         for item in inbox.rooms.values().flat_map(BTreeMap::values) {
             let entry = evidence.log(&item.room).find(|entry| entry.seq.0 == item.seq);
             let due = entry.and_then(|entry| as_shown(entry, provider));
-            ensure!(due.as_ref() == Some(item), "{provider} has {} {}, which is not due to it", item.room, item.seq);
+            ensure!(
+                due.as_ref() == Some(item),
+                "{provider} has {} {}, which is not due to it",
+                item.room,
+                item.seq
+            );
         }
     }
     Ok(())
@@ -205,8 +308,14 @@ pub(crate) fn followers_have_everything(evidence: &Evidence) -> Judged {
     for entry in evidence.entries() {
         for recipient in &entry.recipients.0 {
             let provider = &recipient.provider;
-            let inbox = evidence.inboxes.get(provider).ok_or_else(|| format!("{provider} is nobody's"))?;
-            let item = inbox.rooms.get(&entry.room).and_then(|entries| entries.get(&entry.seq.0));
+            let inbox = evidence
+                .inboxes
+                .get(provider)
+                .ok_or_else(|| format!("{provider} is nobody's"))?;
+            let item = inbox
+                .rooms
+                .get(&entry.room)
+                .and_then(|entries| entries.get(&entry.seq.0));
             ensure!(item.is_some(), "{provider} lacks {} {}", entry.room, entry.seq.0);
         }
     }
@@ -215,12 +324,16 @@ pub(crate) fn followers_have_everything(evidence: &Evidence) -> Judged {
 
 /// Each client read every message of its time in the room once, and understood everything that it was given.
 pub(crate) fn clients_have_everything_once(evidence: &Evidence) -> Judged {
-    let asked: BTreeMap<Digest, &Asked> =
-        asked(evidence).into_values().filter_map(|asked| Some((asked.digest?, asked))).collect();
+    let asked: BTreeMap<Digest, &Asked> = asked(evidence)
+        .into_values()
+        .filter_map(|asked| Some((asked.digest?, asked)))
+        .collect();
     let mut messages: BTreeMap<&RoomUri, Vec<(u64, &Asked)>> = BTreeMap::new();
     for entry in evidence.entries().filter(|entry| entry.kind == EntryKind::Message) {
         let digest = Digest::of(fanout(entry)?.message().octets());
-        let asked = asked.get(&digest).ok_or_else(|| format!("{} {} is nobody's", entry.room, entry.seq.0))?;
+        let asked = asked
+            .get(&digest)
+            .ok_or_else(|| format!("{} {} is nobody's", entry.room, entry.seq.0))?;
         messages.entry(&entry.room).or_default().push((entry.seq.0, asked));
     }
     for client in evidence.standings.keys() {
@@ -234,7 +347,10 @@ pub(crate) fn clients_have_everything_once(evidence: &Evidence) -> Judged {
             for (seq, asked) in messages {
                 let due = is_due(&heard, founded, *seq, asked.epoch);
                 let count = heard.iter().filter(|(at, what)| at == seq && is_message(what)).count();
-                ensure!(count == usize::from(due), "{client} read {room} {seq} {count} times, due: {due}");
+                ensure!(
+                    count == usize::from(due),
+                    "{client} read {room} {seq} {count} times, due: {due}"
+                );
             }
         }
     }
@@ -248,7 +364,12 @@ pub(crate) fn at_rest(evidence: &Evidence) -> Judged {
             for recipient in &entry.recipients.0 {
                 let cursor = held.cursors.get(&recipient.provider);
                 let done = cursor.is_some_and(|cursor| cursor.is_done(entry.offset));
-                ensure!(done, "shard {shard}: {}'s cursor has not reached {}", recipient.provider, entry.offset.0);
+                ensure!(
+                    done,
+                    "shard {shard}: {}'s cursor has not reached {}",
+                    recipient.provider,
+                    entry.offset.0
+                );
             }
         }
         let fence = evidence.events.iter().rev().find_map(|(_, event)| match event {
@@ -265,9 +386,16 @@ pub(crate) fn at_rest(evidence: &Evidence) -> Judged {
             }
             ensure!(standing.settled, "{client} still has something to do");
             let Some(epoch) = standing.epoch else { continue };
-            ensure!(epoch == head.epoch.0, "{client} is in epoch {epoch}, {room} in {}", head.epoch.0);
+            ensure!(
+                epoch == head.epoch.0,
+                "{client} is in epoch {epoch}, {room} in {}",
+                head.epoch.0
+            );
             let authenticator = agreed.get_or_insert(&standing.authenticator);
-            ensure!(**authenticator == standing.authenticator, "{client} is in another epoch {epoch} than others");
+            ensure!(
+                **authenticator == standing.authenticator,
+                "{client} is in another epoch {epoch} than others"
+            );
         }
         ensure!(agreed.is_some(), "nobody is in {room}");
     }
@@ -299,7 +427,12 @@ fn is_message(what: &Received) -> bool {
 
 fn heard<'a>(evidence: &'a Evidence, by: &'a str, of: &'a RoomUri) -> impl Iterator<Item = (u64, &'a Received)> + 'a {
     evidence.events.iter().filter_map(move |(_, event)| match event {
-        Event::Heard { client, room, seq, what } if client == by && room == of => Some((*seq, what)),
+        Event::Heard {
+            client,
+            room,
+            seq,
+            what,
+        } if client == by && room == of => Some((*seq, what)),
         _ => None,
     })
 }

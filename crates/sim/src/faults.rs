@@ -58,12 +58,18 @@ pub(crate) enum Act {
     Doom(Fate),
     /// The hub that serves dies, and comes back so much later; if `on_append`, while its next append is on its way.
     KillHub { down: Duration, on_append: bool },
+    /// The hub that was to die while its next append is on its way dies anyway.
+    KillArmed { down: Duration },
     /// The hub that serves does not reach the store for so long.
     Stall(Duration),
     /// A follower dies, and comes back so much later.
     KillFollower { follower: usize, down: Duration },
     /// A follower and both hubs do not reach each other for so long; if `oneway`, it hears them and is not heard.
-    CutFollower { follower: usize, oneway: bool, lasts: Duration },
+    CutFollower {
+        follower: usize,
+        oneway: bool,
+        lasts: Duration,
+    },
 }
 
 /// The faults of one run.
@@ -73,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) rates: Rates,
     /// Chance that an answer of a hub, or an acknowledgement of a follower, is lost.
     pub(crate) lost_answers: f64,
+    /// How often a hub cannot tell how far a follower is.
+    pub(crate) blind: f64,
     /// How far each hub's wall clock is off, in milliseconds.
     pub(crate) skew_ms: [i64; 2],
     /// Rooms that a hub keeps in memory.
@@ -90,8 +98,8 @@ impl Plan {
         let mut random = random(seed, "plan");
         let random = &mut random;
         let mut acts = vec![
-            (within(random, 3_000..6_000), Act::Doom(Fate::UnknownApplied)),
-            (within(random, 3_000..20_000), Act::Doom(Fate::UnknownLost)),
+            (within(random, 2_000..4_500), Act::Doom(Fate::UnknownApplied)),
+            (within(random, 2_000..4_500), Act::Doom(Fate::UnknownLost)),
             (within(random, 3_000..20_000), Act::Doom(Fate::Late(late(random)))),
             (within(random, 7_000..12_000), kill(random)),
         ];
@@ -108,7 +116,14 @@ impl Plan {
             }
             if random.random_bool(0.5) {
                 let (oneway, lasts) = (random.random_bool(0.5), within(random, 200..5_000));
-                acts.push((within(random, 4_000..18_000), Act::CutFollower { follower, oneway, lasts }));
+                acts.push((
+                    within(random, 4_000..18_000),
+                    Act::CutFollower {
+                        follower,
+                        oneway,
+                        lasts,
+                    },
+                ));
             }
         }
         acts.sort_by_key(|(at, _)| *at);
@@ -121,6 +136,7 @@ impl Plan {
                 read_refused: random.random_range(0.0..0.01),
             },
             lost_answers: random.random_range(0.01..0.06),
+            blind: random.random_range(0.0..0.8),
             skew_ms: [random.random_range(-2_000..2_000), random.random_range(-2_000..2_000)],
             rooms_max: [2, 16][random.random_range(0..2)],
             until: PHASE_ONE,
@@ -129,7 +145,10 @@ impl Plan {
 }
 
 fn kill(random: &mut StdRng) -> Act {
-    Act::KillHub { down: within(random, 100..6_000), on_append: random.random_bool(0.5) }
+    Act::KillHub {
+        down: within(random, 100..6_000),
+        on_append: random.random_bool(0.5),
+    }
 }
 
 /// Later than some takeovers, earlier than the age at which the store refuses a transaction.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use mimi::{Provider, RoomUri};
 use proto::link::{
-    Acknowledge, Credit, Deliver, FollowerFrame, HubFrame, Position, StreamHeader, Want, follower_frame, hub_frame, item,
-    stream_header,
+    Acknowledge, Credit, Deliver, FollowerFrame, HubFrame, Position, StreamHeader, Want, follower_frame, hub_frame,
+    item, stream_header,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -27,7 +27,7 @@ use crate::world::{Ended, Listener, Stream};
 pub(crate) const PORT: u16 = 7_000;
 
 /// What is always given again when everything is acknowledged. Small, so that larger deliveries must ask.
-const CREDIT_BYTES: u64 = 24_000;
+const CREDIT_BYTES: u64 = 4_000;
 
 /// How long a write to the follower's own store takes.
 const WRITE_MS: std::ops::Range<u64> = 1..15;
@@ -50,13 +50,20 @@ impl Inbox {
         let entries = self.rooms.entry(item.room.clone()).or_default();
         let place = format!("{} {}", item.room, item.seq);
         if let Some(before) = entries.get(&item.seq) {
-            return if before == item { Ok(true) } else { Err(format!("{place} is not what it was before")) };
+            return if before == item {
+                Ok(true)
+            } else {
+                Err(format!("{place} is not what it was before"))
+            };
         }
         let last = entries.last_key_value();
         match last {
             Some((last, _)) if *last > item.seq => return Err(format!("{place} comes after {last}")),
             Some((last, _)) if item.previous != 0 && item.previous != *last => {
-                return Err(format!("{place} follows {}, not {last}, which was the last", item.previous));
+                return Err(format!(
+                    "{place} follows {}, not {last}, which was the last",
+                    item.previous
+                ));
             }
             None if item.previous != 0 => return Err(format!("{place} follows {}, which never came", item.previous)),
             _ => {}
@@ -94,7 +101,13 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new(seed: u64, provider: Provider, record: Record, lost_answers: Rc<RefCell<f64>>) -> Self {
         let random = RefCell::new(faults::random(seed, provider.as_str()));
-        Self { provider, inbox: Rc::default(), record, lost_answers, random }
+        Self {
+            provider,
+            inbox: Rc::default(),
+            record,
+            lost_answers,
+            random,
+        }
     }
 }
 
@@ -117,11 +130,18 @@ async fn serve(site: &Site, mut stream: Stream) -> io::Result<()> {
     let mut taken_bytes = 0;
     loop {
         let frame = tokio::time::timeout(SILENCE_MAX, wire::read::<HubFrame>(&mut stream)).await;
-        let Some((frame, bytes)) = frame.map_err(io::Error::other)?? else { return Ok(()) };
+        let Some((frame, bytes)) = frame.map_err(io::Error::other)?? else {
+            return Ok(());
+        };
         match frame.kind {
             Some(hub_frame::Kind::Resume(resume)) => {
                 taken_bytes = 0;
-                let next = site.inbox.borrow().next.get(&(fanout.ledger.clone(), resume.shard)).copied();
+                let next = site
+                    .inbox
+                    .borrow()
+                    .next
+                    .get(&(fanout.ledger.clone(), resume.shard))
+                    .copied();
                 let position = Position {
                     shard: resume.shard,
                     known: next.is_some(),
@@ -176,11 +196,20 @@ async fn take(site: &Site, ledger: &Bytes, deliver: Deliver) -> io::Result<Ackno
                 if matches!(item.shown, Body::Digest(_)) {
                     site.record.mark(Mark::DigestShown);
                 }
-                site.record.note(Event::Brought(Brought { follower, shard, item, repeat }));
+                site.record.note(Event::Brought(Brought {
+                    follower,
+                    shard,
+                    item,
+                    repeat,
+                }));
             }
         }
     }
-    Ok(Acknowledge { shard, next_offset, refused: Vec::new() })
+    Ok(Acknowledge {
+        shard,
+        next_offset,
+        refused: Vec::new(),
+    })
 }
 
 impl Site {
@@ -211,5 +240,71 @@ async fn grant(stream: &mut Stream, shard: u32, bytes_total: u64) -> io::Result<
 }
 
 async fn send(stream: &mut Stream, kind: follower_frame::Kind) -> io::Result<()> {
-    wire::write(stream, &FollowerFrame { kind: Some(kind) }).await.map(|_| ())
+    wire::write(stream, &FollowerFrame { kind: Some(kind) })
+        .await
+        .map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(offset: u64, seq: u64, previous: u64, before: &Chain, text: &'static str) -> Item {
+        let shown = Body::Message(Bytes::from_static(text.as_bytes()));
+        let chain = before.then(Seq(seq), &shown.digest()).0;
+        let room: RoomUri = "mimi://a.example/r/lobby".parse().unwrap();
+        Item {
+            offset,
+            room,
+            seq,
+            previous,
+            epoch: 0,
+            chain,
+            set: Bytes::new(),
+            shown,
+        }
+    }
+
+    #[test]
+    fn an_inbox_takes_entries_once_in_order_and_whole() {
+        let ledger = Bytes::from_static(b"ledger");
+        let mut inbox = Inbox::default();
+        let first = item(3, 1, 0, &Chain::default(), "first");
+        let second = item(5, 2, 1, &Chain(first.chain), "second");
+        let third = item(6, 3, 2, &Chain(second.chain), "third");
+        assert_eq!(inbox.take(&ledger, 0, &first), Ok(false));
+        assert_eq!(inbox.take(&ledger, 0, &first), Ok(true));
+        assert_eq!(inbox.next[&(ledger.clone(), 0)], 4);
+        let wrong = [
+            // A gap, another chain, a seq that was used, an offset that was passed, a repeat with other octets.
+            third.clone(),
+            item(5, 2, 1, &Chain::default(), "second"),
+            Item {
+                seq: 1,
+                ..second.clone()
+            },
+            Item {
+                offset: 2,
+                ..second.clone()
+            },
+            Item {
+                shown: Body::Message(Bytes::from_static(b"other")),
+                ..first.clone()
+            },
+        ];
+        for wrong in wrong {
+            let before = inbox.clone();
+            assert!(inbox.take(&ledger, 0, &wrong).is_err(), "{wrong:?}");
+            assert_eq!(inbox.next, before.next);
+            assert_eq!(inbox.rooms, before.rooms);
+        }
+        assert_eq!(inbox.take(&ledger, 0, &second), Ok(false));
+        assert_eq!(inbox.take(&ledger, 0, &third), Ok(false));
+        assert!(
+            inbox
+                .take(&ledger, 0, &item(9, 5, 3, &Chain(third.chain), "fifth"))
+                .is_ok(),
+            "it left in between"
+        );
+    }
 }

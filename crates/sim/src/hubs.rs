@@ -16,7 +16,7 @@ use proto::hub::{Elsewhere, Refused, RoomRequest, RoomResponse, room_request, ro
 use rand::Rng;
 use rand::rngs::StdRng;
 use room::{Command, Digest, Millis, Reply};
-use route::Shards;
+use route::{ShardId, Shards};
 use shard::{AcquireError, Incarnation, Node, NodeOptions, Ownership};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -38,9 +38,12 @@ pub(crate) const SHARDS: u32 = 2;
 /// The wall clock when the world begins: 2026-01-01.
 const EPOCH_MS: u64 = 1_767_225_600_000;
 
-const HASH_KEY: [u8; 16] = *b"a simulated hash";
+const HASH_KEY: [u8; 16] = *b"one hash of many";
 
-const OWNERSHIP: Ownership = Ownership::Leased { lease: Duration::from_secs(3), beat: Duration::from_secs(1) };
+const OWNERSHIP: Ownership = Ownership::Leased {
+    lease: Duration::from_secs(3),
+    beat: Duration::from_secs(1),
+};
 
 /// What all lives of a hub's host share.
 pub(crate) struct Site {
@@ -50,6 +53,7 @@ pub(crate) struct Site {
     pub(crate) service: Service,
     pub(crate) record: Record,
     pub(crate) lost_answers: Rc<RefCell<f64>>,
+    pub(crate) blind: f64,
     pub(crate) skew_ms: i64,
     pub(crate) rooms_max: usize,
     /// Who serves, as far as is known.
@@ -65,7 +69,10 @@ pub(crate) fn founding(seed: u64) -> Founding {
     let mut id = [0; 16];
     faults::random(seed, "ledger").fill(&mut id);
     let shards = Shards::new(SHARDS, HASH_KEY).expect("two are few enough");
-    Founding { id: LedgerId(id), shards }
+    Founding {
+        id: LedgerId(id),
+        shards,
+    }
 }
 
 /// The hub of this life, if it serves.
@@ -115,12 +122,20 @@ async fn lose_a_shard(current: &Current, deposed: &Notify) {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
         for shard in shards.all() {
-            let Some((_, hub)) = current.borrow().clone() else { return };
+            let Some((_, hub)) = current.borrow().clone() else {
+                return;
+            };
             let rooms = (0_u32..).map(|n| format!("mimi://a.example/r/nobody-{n}"));
             let room = rooms.into_iter().find(|room| shards.of(room) == shard);
-            let room: RoomUri = room.expect("some name falls into each shard").parse().expect("it is a room's");
+            let room: RoomUri = room
+                .expect("some name falls into each shard")
+                .parse()
+                .expect("it is a room's");
             let from = room.provider().clone();
-            let request = Request::Command(Command::Submit { from, body: Bytes::new() });
+            let request = Request::Command(Command::Submit {
+                from,
+                body: Bytes::new(),
+            });
             if let Outcome::Elsewhere { .. } = hub.call(room, request).await {
                 return;
             }
@@ -134,27 +149,51 @@ async fn start(site: &Site, life: u64) -> Option<(Node, Hub)> {
     let ledger = Ledger::open(database.clone(), founding(site.seed)).await.ok()?;
     let mut incarnation = [site.number; 16];
     incarnation[8..].copy_from_slice(&life.to_be_bytes());
-    let options = NodeOptions { incarnation: Incarnation(incarnation), ownership: OWNERSHIP };
+    let transport = Link::new(
+        ledger.id(),
+        site.blind,
+        faults::random(site.seed, &format!("{} {life}", site.name)),
+    );
+    let transport = Arc::new(transport);
+    let options = NodeOptions {
+        incarnation: Incarnation(incarnation),
+        ownership: OWNERSHIP,
+    };
     let node = Node::start(database, options).await.ok()?;
     loop {
         let parts = Parts {
             ledger: ledger.clone(),
             node: node.clone(),
-            transport: Arc::new(Link::new(ledger.id())),
+            transport: transport.clone(),
             clock: Arc::new(Clock { skew_ms: site.skew_ms }),
             spawner: Arc::new(LocalTasks),
             couriers: Handle::current(),
             seed: site.seed ^ life,
             options: options_of(site),
         };
-        let wait = match Hub::start(parts).await {
+        let why = match take_all(&node, parts).await {
             Ok(hub) => return Some((node, hub)),
-            Err(StartError::Acquire { source: AcquireError::Held { retry_after, .. }, .. }) => retry_after,
-            Err(StartError::Acquire { source: AcquireError::Lapsed, .. }) => Duration::from_millis(500),
-            Err(_) => Duration::from_millis(100),
+            Err(why) => why,
+        };
+        let wait = match why {
+            StartError::Acquire {
+                source: AcquireError::Held { retry_after, .. },
+                ..
+            } => retry_after,
+            _ => Duration::from_millis(200),
         };
         tokio::time::sleep(wait.min(Duration::from_secs(1))).await;
     }
+}
+
+/// A hub serves all shards or none: two that begin together must not take some each and wait for the others, so both begin
+/// with the first.
+async fn take_all(node: &Node, parts: Parts) -> Result<Hub, StartError> {
+    let shard = ShardId(0);
+    node.acquire(shard)
+        .await
+        .map_err(|source| StartError::Acquire { shard, source })?;
+    Hub::start(parts).await
 }
 
 /// Bounds small enough to be met.
@@ -194,10 +233,16 @@ async fn serve(site: &Site, current: &Current, deposed: &Notify, mut stream: Str
         let serving = current.borrow().clone();
         let outcome = match &serving {
             Some((_, hub)) => hub.call(room.clone(), request.clone()).await,
-            None => Outcome::Elsewhere { node: String::new(), term: 0 },
+            None => Outcome::Elsewhere {
+                node: String::new(),
+                term: 0,
+            },
         };
         let life = |of: &Option<(u64, Hub)>| of.as_ref().map(|(life, _)| *life);
-        if matches!(outcome, Outcome::Elsewhere { .. }) && life(&serving).is_some() && life(&serving) == life(&current.borrow()) {
+        if matches!(outcome, Outcome::Elsewhere { .. })
+            && life(&serving).is_some()
+            && life(&serving) == life(&current.borrow())
+        {
             deposed.notify_one();
         }
         let done = matches!(outcome, Outcome::Answer(_));
@@ -228,14 +273,29 @@ fn parse(request: RoomRequest) -> Result<(RoomUri, Request, Bytes), &'static str
         Some(room_request::Body::Create(octets)) => {
             let created: proto::hub::CreateRoom = prost::Message::decode(octets.clone()).map_err(|_| "not a room")?;
             let (group_info, ratchet_tree) = (created.group_info, created.ratchet_tree);
-            (Request::Found(room::Founding { from, group_info, ratchet_tree }), octets)
+            (
+                Request::Found(room::Founding {
+                    from,
+                    group_info,
+                    ratchet_tree,
+                }),
+                octets,
+            )
         }
-        Some(room_request::Body::Update(body)) => {
-            (Request::Command(Command::Update { from, body: body.clone() }), body)
-        }
-        Some(room_request::Body::Submit(body)) => {
-            (Request::Command(Command::Submit { from, body: body.clone() }), body)
-        }
+        Some(room_request::Body::Update(body)) => (
+            Request::Command(Command::Update {
+                from,
+                body: body.clone(),
+            }),
+            body,
+        ),
+        Some(room_request::Body::Submit(body)) => (
+            Request::Command(Command::Submit {
+                from,
+                body: body.clone(),
+            }),
+            body,
+        ),
         _ => return Err("not a request that the simulated clients make"),
     };
     Ok((room, request, octets))
@@ -244,7 +304,11 @@ fn parse(request: RoomRequest) -> Result<(RoomUri, Request, Bytes), &'static str
 fn response(room: &RoomUri, command: Option<&Command>, outcome: Outcome) -> RoomResponse {
     let refused = |status, reason: &str, retry_after: Duration| {
         let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
-        room_response::Outcome::Refused(Refused { status, reason: reason.to_owned(), retry_after_ms })
+        room_response::Outcome::Refused(Refused {
+            status,
+            reason: reason.to_owned(),
+            retry_after_ms,
+        })
     };
     let outcome = match outcome {
         Outcome::Answer(answer) => room_response::Outcome::Answer(answer.body().cloned().unwrap_or_default()),

@@ -15,6 +15,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod checkers;
+mod doctored;
 mod faults;
 mod follower;
 mod hubs;
@@ -22,6 +23,7 @@ mod link;
 mod marks;
 mod puppet;
 mod scenario;
+mod shadow;
 mod store;
 mod trace;
 mod truth;

@@ -14,6 +14,8 @@ use proto::link::{
     Acknowledge, Deliver, FanoutStream, FollowerFrame, HubFrame, Item, Resume, StreamHeader, Want, follower_frame,
     hub_frame, item, stream_header,
 };
+use rand::Rng;
+use rand::rngs::StdRng;
 use route::ShardId;
 
 use crate::follower::PORT;
@@ -25,6 +27,9 @@ pub(crate) struct Link {
     ledger: LedgerId,
     /// Streams in order, and what may be sent on them.
     lanes: Mutex<BTreeMap<(Provider, ShardId), Lane>>,
+    /// How often it cannot tell a follower's position, as where a peer is notified over HTTPS.
+    blind: f64,
+    random: Mutex<StdRng>,
 }
 
 struct Lane {
@@ -34,24 +39,47 @@ struct Lane {
 }
 
 impl Link {
-    pub(crate) fn new(ledger: LedgerId) -> Self {
-        Self { ledger, lanes: Mutex::default() }
+    pub(crate) fn new(ledger: LedgerId, blind: f64, random: StdRng) -> Self {
+        Self {
+            ledger,
+            lanes: Mutex::default(),
+            blind,
+            random: Mutex::new(random),
+        }
     }
 
     /// Takes the stream out: whoever is interrupted leaves none behind.
     fn take(&self, to: &Provider, shard: ShardId) -> Option<Lane> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(&(to.clone(), shard))
+        self.lanes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&(to.clone(), shard))
     }
 
     fn put_back(&self, to: &Provider, shard: ShardId, lane: Lane) {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).insert((to.clone(), shard), lane);
+        self.lanes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((to.clone(), shard), lane);
     }
 
     async fn open(&self, to: &Provider, shard: ShardId) -> io::Result<(Lane, Option<Offset>)> {
         let mut stream = world::connect(to.as_str(), PORT).await?;
-        let fanout = FanoutStream { ledger: self.ledger.0.to_vec().into() };
-        wire::write(&mut stream, &StreamHeader { kind: Some(stream_header::Kind::Fanout(fanout)) }).await?;
-        let mut lane = Lane { stream, credit: 0, sent: 0 };
+        let fanout = FanoutStream {
+            ledger: self.ledger.0.to_vec().into(),
+        };
+        wire::write(
+            &mut stream,
+            &StreamHeader {
+                kind: Some(stream_header::Kind::Fanout(fanout)),
+            },
+        )
+        .await?;
+        let mut lane = Lane {
+            stream,
+            credit: 0,
+            sent: 0,
+        };
         lane.send(hub_frame::Kind::Resume(Resume { shard: shard.0 })).await?;
         let position = match lane.receive().await? {
             follower_frame::Kind::Position(position) => position.known.then_some(Offset(position.next_offset)),
@@ -83,7 +111,11 @@ impl Lane {
     async fn deliver(&mut self, deliver: Deliver) -> io::Result<Acknowledge> {
         let shard = deliver.shard;
         let kind = hub_frame::Kind::Deliver(deliver);
-        let bytes_total = self.sent + HubFrame { kind: Some(kind.clone()) }.encoded_len() as u64;
+        let bytes_total = self.sent
+            + HubFrame {
+                kind: Some(kind.clone()),
+            }
+            .encoded_len() as u64;
         if bytes_total > self.credit {
             self.send(hub_frame::Kind::Want(Want { shard, bytes_total })).await?;
             self.await_credit().await?;
@@ -104,7 +136,12 @@ impl Transport for Link {
         self.take(to, shard);
         let (lane, position) = self.open(to, shard).await.map_err(|error| broken(&error))?;
         self.put_back(to, shard, lane);
-        Ok(position)
+        let blind = self
+            .random
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .random_bool(self.blind);
+        Ok(position.filter(|_| !blind))
     }
 
     async fn deliver(&self, to: &Provider, shard: ShardId, items: &[Due]) -> Result<Acknowledged, Failure> {
@@ -113,7 +150,11 @@ impl Transport for Link {
             None => self.open(to, shard).await.map_err(|error| broken(&error))?.0,
         };
         let items = items.iter().map(framed).collect();
-        let deliver = Deliver { shard: shard.0, items, traceparent: String::new() };
+        let deliver = Deliver {
+            shard: shard.0,
+            items,
+            traceparent: String::new(),
+        };
         let acknowledge = lane.deliver(deliver).await.map_err(|error| broken(&error))?;
         self.put_back(to, shard, lane);
         let refused = acknowledge.refused.into_iter().map(|refusal| Refused {
@@ -122,7 +163,10 @@ impl Transport for Link {
             reason: refusal.reason,
         });
         let next = Offset(acknowledge.next_offset);
-        Ok(Acknowledged { refused: refused.collect(), ..Acknowledged::below(next) })
+        Ok(Acknowledged {
+            refused: refused.collect(),
+            ..Acknowledged::below(next)
+        })
     }
 }
 

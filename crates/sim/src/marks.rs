@@ -51,8 +51,12 @@ pub(crate) enum Mark {
 
 impl Mark {
     /// What one seed cannot do without.
-    pub(crate) const EVERY_RUN: [Self; 4] =
-        [Self::HubRestarted, Self::TakenOver, Self::UnknownWithEffect, Self::UnknownWithoutEffect];
+    pub(crate) const EVERY_RUN: [Self; 4] = [
+        Self::HubRestarted,
+        Self::TakenOver,
+        Self::UnknownWithEffect,
+        Self::UnknownWithoutEffect,
+    ];
 
     /// What a handful of seeds reaches together.
     pub(crate) const ALL: [Self; 21] = [

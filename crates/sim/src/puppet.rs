@@ -24,7 +24,7 @@ use crate::faults;
 use crate::follower::Inbox;
 use crate::hubs::PORT;
 use crate::marks::Mark;
-use crate::trace::{Asked, Body, Event, Record, Verdict, What};
+use crate::trace::{Asked, Body, Event, Record, Request, Verdict, What};
 use crate::wire;
 use crate::world::{self, Ended, Stream};
 
@@ -101,12 +101,30 @@ pub(crate) struct Puppet {
 impl Puppet {
     pub(crate) fn new(stage: Stage, cast: Cast, inbox: Rc<RefCell<Inbox>>) -> Result<Self, MemberError> {
         let member = Member::new(cast.client.clone())?;
-        stage.key_packages.borrow_mut().entry(member.user()).or_default().extend(member.key_packages(2)?);
+        stage
+            .key_packages
+            .borrow_mut()
+            .entry(member.user())
+            .or_default()
+            .extend(member.key_packages(2)?);
         let name = cast.client.as_str().to_owned();
         stage.standings.borrow_mut().insert(name.clone(), Standing::default());
         let random = faults::random(stage.seed, &name);
         let (stream, hub, read, said, pending_since, invited) = (None, 0, 0, 0, None, BTreeSet::new());
-        Ok(Self { stage, cast, name, member, inbox, random, stream, hub, read, said, pending_since, invited })
+        Ok(Self {
+            stage,
+            cast,
+            name,
+            member,
+            inbox,
+            random,
+            stream,
+            hub,
+            read,
+            said,
+            pending_since,
+            invited,
+        })
     }
 
     /// The client's software. It never ends.
@@ -119,17 +137,34 @@ impl Puppet {
             let idle = !self.act().await?;
             self.catch_up()?;
             self.stand(idle);
-            let pause = if idle { LOOK } else { Duration::from_millis(self.random.random_range(20..400)) };
+            let pause = if idle {
+                LOOK
+            } else {
+                Duration::from_millis(self.random.random_range(20..400))
+            };
             tokio::time::sleep(pause).await;
         }
     }
 
     async fn found(&mut self) -> Result<(), Box<dyn std::error::Error>> {
-        let profile = RoomProfile { epoch_tolerance: 2, ..RoomProfile::default() };
-        let founding = self.member.create_room(&self.cast.room, &self.stage.hub_sender, &profile)?;
-        let created = CreateRoom { group_info: founding.group_info, ratchet_tree: founding.ratchet_tree };
-        let octets = Bytes::from(created.encode_to_vec());
-        let ask = self.ask(What::Found, octets.len(), None);
+        let profile = RoomProfile {
+            epoch_tolerance: 2,
+            ..RoomProfile::default()
+        };
+        let founding = self
+            .member
+            .create_room(&self.cast.room, &self.stage.hub_sender, &profile)?;
+        let (group_info, ratchet_tree) = (founding.group_info, founding.ratchet_tree);
+        let octets = CreateRoom {
+            group_info: group_info.clone(),
+            ratchet_tree: ratchet_tree.clone(),
+        };
+        let octets = Bytes::from(octets.encode_to_vec());
+        let request = Request::Found {
+            group_info,
+            ratchet_tree,
+        };
+        let ask = self.ask(What::Found, request, None);
         let (attempts, answer) = self.call(room_request::Body::Create(octets)).await;
         let verdict = match answer {
             Ok(_) => Verdict::Accepted { at: 0 },
@@ -166,7 +201,12 @@ impl Puppet {
                 self.stage.record.mark(Mark::Left);
             }
             let (client, room) = (self.name.clone(), self.cast.room.clone());
-            self.stage.record.note(Event::Heard { client, room, seq, what });
+            self.stage.record.note(Event::Heard {
+                client,
+                room,
+                seq,
+                what,
+            });
         }
         Ok(())
     }
@@ -234,9 +274,14 @@ impl Puppet {
 
     /// Who is to be invited now and is not in the room, and by which invitation.
     fn to_invite(&self, now: Duration) -> Option<(usize, UserUri)> {
-        let Part::Founder { invites } = &self.cast.part else { return None };
+        let Part::Founder { invites } = &self.cast.part else {
+            return None;
+        };
         let members = self.member.members(&self.cast.room).ok()?;
-        let due = invites.iter().enumerate().filter(|(n, (at, _))| now >= *at && !self.invited.contains(n));
+        let due = invites
+            .iter()
+            .enumerate()
+            .filter(|(n, (at, _))| now >= *at && !self.invited.contains(n));
         due.map(|(n, (_, user))| (n, user.clone()))
             .find(|(_, user)| !members.iter().any(|client| client.user() == *user))
     }
@@ -246,7 +291,11 @@ impl Puppet {
         let text = format!("{} {}", self.name, self.said);
         let body = self.member.send(&self.cast.room, text.as_bytes())?;
         let message = SubmitMessageRequest::decode_exact(&body)?.app_message;
-        let ask = self.ask(What::Message, body.len(), Some(Digest::of(message.octets())));
+        let ask = self.ask(
+            What::Message,
+            Request::Submit(body.clone()),
+            Some(Digest::of(message.octets())),
+        );
         let (attempts, answer) = self.call(room_request::Body::Submit(body)).await;
         let verdict = match answer {
             Err(status) => Verdict::Refused(status_name(status)),
@@ -267,7 +316,7 @@ impl Puppet {
             HandshakeBundle::Commit { commit, .. } => Digest::of(commit.octets()),
             HandshakeBundle::Proposals { proposals } => Digest::of(proposals[0].octets()),
         };
-        let ask = self.ask(what, body.len(), Some(digest));
+        let ask = self.ask(what, Request::Update(body.clone()), Some(digest));
         let (attempts, answer) = self.call(room_request::Body::Update(body)).await;
         let verdict = match answer {
             Err(status) => {
@@ -294,13 +343,20 @@ impl Puppet {
         Ok(verdict)
     }
 
-    fn ask(&self, what: What, octets: usize, digest: Option<Digest>) -> u64 {
+    fn ask(&self, what: What, request: Request, digest: Option<Digest>) -> u64 {
         let ask = self.stage.record.next_ask();
         let room = self.cast.room.clone();
-        let epoch = self.member.epoch(&room).unwrap_or_default();
-        // A commit that was made is not yet merged: this is the epoch that it ends.
-        let client = self.name.clone();
-        self.stage.record.note(Event::Asked(Asked { ask, client, room, what, epoch, octets, digest }));
+        self.stage.record.note(Event::Asked(Asked {
+            ask,
+            client: self.name.clone(),
+            from: self.cast.client.provider().clone(),
+            what,
+            // A commit is not merged before it is accepted: this is the epoch that it ends.
+            epoch: self.member.epoch(&room).unwrap_or_default(),
+            room,
+            request,
+            digest,
+        }));
         ask
     }
 

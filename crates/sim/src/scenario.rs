@@ -2,7 +2,7 @@
 //! Traffic and faults come from the seed; then faults end, and everything must come to rest.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use mimi::codec::Encode as _;
 use mimi::{Provider, RoomUri};
 use rand::Rng;
 
-use crate::checkers::{self, LIVENESS, SAFETY};
+use crate::checkers::{self, LIVENESS, RESTORE, SAFETY};
 use crate::faults::{self, Act, Plan};
 use crate::follower::{self, Inbox};
 use crate::hubs;
@@ -31,6 +31,12 @@ const FOLLOWERS: [&str; 3] = ["a.example", "b.example", "c.example"];
 
 /// After faults end, everything converges within this time.
 const CONVERGENCE_MAX: Duration = Duration::from_secs(60);
+
+/// A hub that is to die during an append dies without one after this time.
+const APPEND_MAX: Duration = Duration::from_secs(2);
+
+/// How often safety is judged while faults go on.
+const WATCH: Duration = Duration::from_secs(3);
 
 /// How often it is looked whether everything has converged.
 const LOOK: Duration = Duration::from_millis(250);
@@ -53,15 +59,25 @@ pub(crate) struct Failed {
 pub(crate) fn play(seed: u64) -> Result<Played, Failed> {
     let record = Record::default();
     let played = Run::new(seed, record.clone()).and_then(Run::play);
-    let failed = |why| Failed { why, trace: trace::lines(&record.events()).collect() };
+    let failed = |why| Failed {
+        why,
+        trace: trace::lines(&record.events()).collect(),
+    };
     let evidence = played.map_err(failed)?;
     checkers::judge(&SAFETY, &evidence).map_err(failed)?;
     checkers::judge(&LIVENESS, &evidence).map_err(failed)?;
-    let serving = evidence.events.iter().filter(|(_, event)| matches!(event, Event::Serving { .. }));
+    checkers::judge(&RESTORE, &evidence).map_err(failed)?;
+    let serving = evidence
+        .events
+        .iter()
+        .filter(|(_, event)| matches!(event, Event::Serving { .. }));
     if serving.count() > 1 {
         record.mark(Mark::TakenOver);
     }
-    Ok(Played { evidence, marks: record.marks() })
+    Ok(Played {
+        evidence,
+        marks: record.marks(),
+    })
 }
 
 struct Run {
@@ -77,6 +93,8 @@ struct Run {
     standings: Rc<RefCell<BTreeMap<String, Standing>>>,
     /// What a fault ends with, and when.
     ends: Vec<(Duration, End)>,
+    /// When the evidence so far was judged last.
+    watched: Duration,
     /// How long the next hub that is struck stays down.
     down: Duration,
 }
@@ -102,13 +120,25 @@ impl Run {
             inboxes: BTreeMap::new(),
             standings: Rc::default(),
             ends: Vec::new(),
+            watched: Duration::ZERO,
             down: Duration::ZERO,
             plan,
         };
         run.build_hubs();
         run.build_followers();
         run.build_clients()?;
+        run.check_shards()?;
         Ok(run)
+    }
+
+    /// Whether no shard would be idle.
+    fn check_shards(&self) -> Result<(), String> {
+        let shards = hubs::founding(self.seed).shards;
+        let used: BTreeSet<_> = self.rooms.iter().map(|room| shards.of(room.as_str())).collect();
+        let unused = shards.all().find(|shard| !used.contains(shard));
+        unused.map_or(Ok(()), |shard| {
+            Err(format!("no room of the scenario is in shard {shard}"))
+        })
     }
 
     fn build_hubs(&mut self) {
@@ -121,6 +151,7 @@ impl Run {
                 service: self.service.clone(),
                 record: self.record.clone(),
                 lost_answers: self.lost_answers.clone(),
+                blind: self.plan.blind,
                 skew_ms,
                 rooms_max: self.plan.rooms_max,
                 serving: self.serving.clone(),
@@ -146,7 +177,9 @@ impl Run {
     fn build_clients(&mut self) -> Result<(), String> {
         let keys = HubKeys::generate(FOLLOWERS[0].parse().expect("it is a domain"));
         let suite = client::mls::CIPHERSUITE.into();
-        let sender = keys.and_then(|keys| keys.external_sender(suite)).map_err(|error| error.to_string())?;
+        let sender = keys
+            .and_then(|keys| keys.external_sender(suite))
+            .map_err(|error| error.to_string())?;
         let stage = Stage {
             seed: self.seed,
             record: self.record.clone(),
@@ -163,7 +196,8 @@ impl Run {
             let name = host_of(cast.client.as_str());
             let puppet = Puppet::new(stage.clone(), cast, inbox).map_err(|error| error.to_string())?;
             let puppet = RefCell::new(Some(puppet));
-            self.world.host(name, move || puppet.take().expect("a client's host never dies").run());
+            self.world
+                .host(name, move || puppet.take().expect("a client's host never dies").run());
         }
         Ok(())
     }
@@ -173,9 +207,33 @@ impl Run {
         let mut random = faults::random(self.seed, "casts");
         let mut casts = Vec::new();
         let rooms = [
-            ("lobby", ["a.example/d/alice", "b.example/d/bob", "c.example/d/carol", "b.example/d/dave"]),
-            ("garden", ["a.example/d/erin", "c.example/d/frank", "b.example/d/gina", "a.example/d/hugo"]),
-            ("cellar", ["a.example/d/ivan", "b.example/d/judy", "b.example/d/karl", "c.example/d/lena"]),
+            (
+                "lobby",
+                [
+                    "a.example/d/alice",
+                    "b.example/d/bob",
+                    "c.example/d/carol",
+                    "b.example/d/dave",
+                ],
+            ),
+            (
+                "garden",
+                [
+                    "a.example/d/erin",
+                    "c.example/d/frank",
+                    "b.example/d/gina",
+                    "a.example/d/hugo",
+                ],
+            ),
+            (
+                "cellar",
+                [
+                    "a.example/d/ivan",
+                    "b.example/d/judy",
+                    "b.example/d/karl",
+                    "c.example/d/lena",
+                ],
+            ),
         ];
         for (name, people) in rooms {
             let room: RoomUri = format!("mimi://a.example/r/{name}").parse().expect("it is a room's");
@@ -192,23 +250,31 @@ impl Run {
                 // It left meanwhile and is invited anew; and leaves again.
                 (again, last),
             ];
-            let guests = [Part::Founder { invites }, Part::Guest, Part::Guest, Part::Leaver { at: leaves }];
+            let guests = [
+                Part::Founder { invites },
+                Part::Guest,
+                Part::Guest,
+                Part::Leaver { at: leaves },
+            ];
             let until = self.plan.until;
-            let cast = |(client, part)| Cast { client, room: room.clone(), part, until };
+            let cast = |(client, part)| Cast {
+                client,
+                room: room.clone(),
+                part,
+                until,
+            };
             casts.extend(clients.into_iter().zip(guests).map(cast));
         }
         casts
     }
 
     fn play(mut self) -> Result<Evidence, String> {
-        let acts = std::mem::take(&mut self.plan.acts);
-        let mut acts = acts.into_iter().peekable();
         while self.world.elapsed() < self.plan.until {
             let now = self.world.elapsed();
-            while let Some((_, act)) = acts.next_if(|(at, _)| *at <= now) {
-                self.strike(now, act);
-            }
+            let acts = due(&mut self.plan.acts, now);
+            acts.into_iter().for_each(|act| self.strike(now, act));
             self.step(now)?;
+            self.watch(now)?;
         }
         self.heal();
         let healed = self.world.elapsed();
@@ -221,6 +287,7 @@ impl Run {
             }
             looked = now;
             if self.may_be_at_rest() {
+                self.service.settle();
                 let evidence = self.evidence()?;
                 match checkers::judge(&LIVENESS, &evidence) {
                     Ok(()) => return Ok(evidence),
@@ -235,15 +302,22 @@ impl Run {
         }
     }
 
+    /// Judges what there is so far, now and then.
+    fn watch(&mut self, now: Duration) -> Result<(), String> {
+        if now < self.watched + WATCH {
+            return Ok(());
+        }
+        self.watched = now;
+        checkers::judge(&SAFETY, &self.evidence()?)
+    }
+
     fn step(&mut self, now: Duration) -> Result<(), String> {
         self.world.step()?;
         if let Some(host) = self.service.struck() {
             self.kill(now, host, self.down);
         }
-        let (over, ends) = std::mem::take(&mut self.ends).into_iter().partition(|(at, _)| *at <= now);
-        self.ends = ends;
-        let over: Vec<(Duration, End)> = over;
-        over.into_iter().for_each(|(_, end)| self.end(end));
+        let ends = due(&mut self.ends, now);
+        ends.into_iter().for_each(|end| self.end(end));
         Ok(())
     }
 
@@ -257,14 +331,26 @@ impl Run {
                 }
             }
             Act::KillHub { down, on_append } => match self.serving.get() {
+                // The one that serves is meant; there will be one.
+                None => self.plan.acts.push((now + LOOK, Act::KillHub { down, on_append })),
                 Some(host) if on_append => {
                     self.down = down;
                     self.service.arm(host);
+                    self.plan.acts.push((now + APPEND_MAX, Act::KillArmed { down }));
                 }
-                serving => self.kill(now, serving.unwrap_or(HUBS[0]), down),
+                Some(host) => self.kill(now, host, down),
             },
+            Act::KillArmed { down } => {
+                if let Some(host) = self.service.disarm() {
+                    self.kill(now, host, down);
+                }
+            }
             Act::KillFollower { follower, down } => self.kill(now, FOLLOWERS[follower], down),
-            Act::CutFollower { follower, oneway, lasts } => {
+            Act::CutFollower {
+                follower,
+                oneway,
+                lasts,
+            } => {
                 for hub in HUBS {
                     self.cut(FOLLOWERS[follower], hub, now + lasts);
                     if !oneway {
@@ -296,7 +382,11 @@ impl Run {
         match end {
             End::Start(host) => {
                 self.record.note(Event::Struck(format!("{host} starts")));
-                self.record.mark(if HUBS.contains(&host) { Mark::HubRestarted } else { Mark::FollowerRestarted });
+                self.record.mark(if HUBS.contains(&host) {
+                    Mark::HubRestarted
+                } else {
+                    Mark::FollowerRestarted
+                });
                 self.world.start(host);
             }
             End::Mend(from, to) => self.world.mend(from, to),
@@ -318,16 +408,30 @@ impl Run {
     }
 
     fn evidence(&self) -> Result<Evidence, String> {
-        let (shards, rooms) = truth::read(&self.service, self.seed, &self.rooms)?;
-        let inboxes = self.inboxes.iter().map(|(provider, inbox)| (provider.clone(), inbox.borrow().clone()));
+        let held = truth::read(&self.service, self.seed, &self.rooms)?;
+        let inboxes = self
+            .inboxes
+            .iter()
+            .map(|(provider, inbox)| (provider.clone(), inbox.borrow().clone()));
         Ok(Evidence {
             events: self.record.events(),
-            shards,
-            rooms,
+            shards: held.shards,
+            rooms: held.rooms.iter().map(|room| (room.id().clone(), room.head())).collect(),
+            canonical: held
+                .rooms
+                .iter()
+                .map(|room| (room.id().clone(), room.canonical()))
+                .collect(),
             inboxes: inboxes.collect(),
             standings: self.standings.borrow().clone(),
         })
     }
+}
+
+/// Takes out what is due.
+fn due<T>(timed: &mut Vec<(Duration, T)>, now: Duration) -> Vec<T> {
+    let due = timed.extract_if(.., |(at, _)| *at <= now);
+    due.map(|(_, what)| what).collect()
 }
 
 /// Hosts of clients are named after them.
@@ -341,8 +445,18 @@ mod tests {
     use super::*;
     use crate::trace::hash;
 
-    /// Plays a seed; when it fails, says how to play it again.
+    /// Plays a seed; when it fails, says how to play it again. `SIM_LOG=debug` shows what the code under test logs,
+    /// `SIM_TRACE=file` keeps the trace of a failure.
     fn played(seed: u64) -> Played {
+        if let Ok(filter) = std::env::var("SIM_LOG") {
+            // Another test may have been first.
+            drop(
+                tracing_subscriber::fmt()
+                    .with_env_filter(filter)
+                    .with_test_writer()
+                    .try_init(),
+            );
+        }
         play(seed).unwrap_or_else(|Failed { why, trace }| {
             if let Ok(path) = std::env::var("SIM_TRACE") {
                 std::fs::write(path, trace.join("\n")).unwrap();
@@ -353,14 +467,18 @@ mod tests {
     }
 
     fn number(name: &str) -> Option<u64> {
-        std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+        std::env::var(name)
+            .ok()
+            .map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
     }
 
     fn seeds() -> Vec<u64> {
         if let Some(seed) = number("SIM_SEED") {
             return vec![seed];
         }
-        let kept = include_str!("../seeds.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        let kept = include_str!("../seeds.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty());
         let kept = kept.map(|line| line.split_whitespace().next().unwrap().parse().unwrap());
         (0..number("SIM_SEEDS").unwrap_or(SEEDS)).chain(kept).collect()
     }
@@ -373,7 +491,11 @@ mod tests {
             let played = played(*seed);
             let missing: Vec<Mark> = played.marks.missing(&Mark::EVERY_RUN).collect();
             assert!(missing.is_empty(), "seed {seed} does not reach {missing:?}");
-            eprintln!("seed {seed}: {} events, {:?}", played.evidence.events.len(), played.marks);
+            eprintln!(
+                "seed {seed}: {} events, {:?}",
+                played.evidence.events.len(),
+                played.marks
+            );
             marks.add(&played.marks);
         }
         if seeds.len() as u64 >= SEEDS {

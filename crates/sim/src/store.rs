@@ -85,7 +85,10 @@ impl fmt::Debug for Service {
 
 impl Service {
     pub(crate) fn new(seed: u64, rates: Rates, record: Record) -> Self {
-        let standstill = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let standstill = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
         Self(Arc::new(Inner {
             backend: Database::memory().backend(),
             standstill: standstill.expect("a runtime without threads and sockets needs nothing"),
@@ -108,14 +111,19 @@ impl Service {
 
     /// The store as one host reaches it.
     pub(crate) fn door(&self, host: &'static str) -> Database {
-        Database::from_backend(Arc::new(Door { service: self.clone(), host }))
+        Database::from_backend(Arc::new(Door {
+            service: self.clone(),
+            host,
+        }))
     }
 
-    /// What the store holds, without faults and delays. Everything on its way has arrived.
+    /// Everything on its way arrives.
+    pub(crate) fn settle(&self) {
+        self.arrive(&mut self.lock(), Duration::MAX);
+    }
+
+    /// What the store holds, without faults and delays.
     pub(crate) fn contents(&self) -> Database {
-        let mut state = self.lock();
-        self.arrive(&mut state, Duration::MAX);
-        drop(state);
         Database::from_backend(self.0.backend.clone())
     }
 
@@ -132,6 +140,11 @@ impl Service {
     /// `host` is to die with its next append on its way.
     pub(crate) fn arm(&self, host: &'static str) {
         self.lock().armed = Some(host);
+    }
+
+    /// Nobody is to die any more with an append on its way. Returns who was.
+    pub(crate) fn disarm(&self) -> Option<&'static str> {
+        self.lock().armed.take()
     }
 
     /// Who is to die now.
@@ -185,7 +198,13 @@ impl Service {
             if at > now {
                 return;
             }
-            let Flight { transaction, begun, wrote, orphan, late } = entry.remove();
+            let Flight {
+                transaction,
+                begun,
+                wrote,
+                orphan,
+                late,
+            } = entry.remove();
             let result = match begun {
                 Some(begun) if at.saturating_sub(begun) > TRANSACTION_AGE_MAX => Err(Error::TooOld),
                 _ => self.at_once(transaction.commit()),
@@ -197,7 +216,10 @@ impl Service {
                 (wrote.log && late && result.is_err(), Mark::LateRefused),
                 (wrote.index && result.is_ok(), Mark::Indexed),
             ];
-            happened.into_iter().filter(|(reached, _)| *reached).for_each(|(_, mark)| record.mark(mark));
+            happened
+                .into_iter()
+                .filter(|(reached, _)| *reached)
+                .for_each(|(_, mark)| record.mark(mark));
             if result.is_ok() {
                 wrote.rows.into_iter().for_each(|row| record.note(row));
             }
@@ -240,11 +262,22 @@ impl Service {
         let flight = arrival.map(|there| {
             state.flights += 1;
             let late = matches!(fate, Fate::Late(_));
-            let flight = Flight { transaction, begun, wrote: wrote.clone(), orphan, late };
+            let flight = Flight {
+                transaction,
+                begun,
+                wrote: wrote.clone(),
+                orphan,
+                late,
+            };
             state.air.insert((now + there, state.flights), flight);
             state.flights
         });
-        Launch { flight, error, log: wrote.log, round_trip: there + back }
+        Launch {
+            flight,
+            error,
+            log: wrote.log,
+            round_trip: there + back,
+        }
     }
 
     /// The answer to a commit, once it had the time to come back.
@@ -256,7 +289,11 @@ impl Service {
             (Some(error), landed) => {
                 if launch.log && *error == Error::Unknown {
                     let effect = matches!(landed, Some(Ok(_)));
-                    let mark = if effect { Mark::UnknownWithEffect } else { Mark::UnknownWithoutEffect };
+                    let mark = if effect {
+                        Mark::UnknownWithEffect
+                    } else {
+                        Mark::UnknownWithoutEffect
+                    };
                     self.0.record.mark(mark);
                 }
                 Err(error.clone())
@@ -372,8 +409,21 @@ impl BackendTransaction for Faulty {
             let Self { service, inner, .. } = *self;
             return service.at_once(inner.commit());
         }
-        let Self { service, host, inner, begun, wrote } = *self;
-        let launch = service.launch(host, inner, Sent { begun: begun.get().copied(), wrote });
+        let Self {
+            service,
+            host,
+            inner,
+            begun,
+            wrote,
+        } = *self;
+        let launch = service.launch(
+            host,
+            inner,
+            Sent {
+                begun: begun.get().copied(),
+                wrote,
+            },
+        );
         tokio::time::sleep(launch.round_trip).await;
         service.answer(&launch)
     }
@@ -386,9 +436,15 @@ impl Wrote {
         let Mutation::Set { key, value } = mutation else { return };
         match (key.as_ref(), value.as_ref()) {
             ([b'F', shard @ ..], [1, rest @ ..]) => {
-                let (Ok(shard), Some((term, owner))) = (shard.try_into(), rest.split_first_chunk()) else { return };
+                let (Ok(shard), Some((term, owner))) = (shard.try_into(), rest.split_first_chunk()) else {
+                    return;
+                };
                 let (shard, term) = (u32::from_be_bytes(shard), u64::from_be_bytes(*term));
-                self.rows.push(Event::Fence { shard, term, owned: owner.first() == Some(&1) });
+                self.rows.push(Event::Fence {
+                    shard,
+                    term,
+                    owned: owner.first() == Some(&1),
+                });
             }
             ([b'S', a, b, c, d, table, ..], [_, row @ ..]) => match table {
                 b'l' => self.log = true,
@@ -415,6 +471,17 @@ struct TailRow {
 }
 
 fn tail(shard: u32, row: &[u8]) -> Option<Event> {
-    let TailRow { term, opening, batch, next } = prost::Message::decode(row).ok()?;
-    Some(Event::Tail { shard, term, opening, batch, next })
+    let TailRow {
+        term,
+        opening,
+        batch,
+        next,
+    } = prost::Message::decode(row).ok()?;
+    Some(Event::Tail {
+        shard,
+        term,
+        opening,
+        batch,
+        next,
+    })
 }

@@ -28,7 +28,13 @@ pub(crate) enum Event {
     /// The store now holds this fence.
     Fence { shard: u32, term: u64, owned: bool },
     /// The store now holds this tail of a shard's log.
-    Tail { shard: u32, term: u64, opening: u64, batch: u64, next: u64 },
+    Tail {
+        shard: u32,
+        term: u64,
+        opening: u64,
+        batch: u64,
+        next: u64,
+    },
     /// A client sent a request for the first time.
     Asked(Asked),
     /// And was answered, after so many attempts.
@@ -38,7 +44,12 @@ pub(crate) enum Event {
     /// A follower saw something that must not be.
     Alarm { follower: Provider, why: String },
     /// A client was given one entry of its provider's inbox.
-    Heard { client: String, room: RoomUri, seq: u64, what: Received },
+    Heard {
+        client: String,
+        room: RoomUri,
+        seq: u64,
+        what: Received,
+    },
 }
 
 /// What a client asks for.
@@ -59,9 +70,31 @@ pub(crate) struct Asked {
     pub(crate) what: What,
     /// The sender's epoch.
     pub(crate) epoch: u64,
-    pub(crate) octets: usize,
+    /// Whose client asks.
+    pub(crate) from: Provider,
+    pub(crate) request: Request,
     /// Of the first MLSMessage in it; not of a founding.
     pub(crate) digest: Option<Digest>,
+}
+
+/// A request's octets.
+#[derive(Debug, Clone)]
+pub(crate) enum Request {
+    Found { group_info: Bytes, ratchet_tree: Bytes },
+    Update(Bytes),
+    Submit(Bytes),
+}
+
+impl Request {
+    fn octets(&self) -> usize {
+        match self {
+            Self::Found {
+                group_info,
+                ratchet_tree,
+            } => group_info.len() + ratchet_tree.len(),
+            Self::Update(body) | Self::Submit(body) => body.len(),
+        }
+    }
 }
 
 /// What a hub said to a request.
@@ -130,15 +163,49 @@ impl fmt::Display for Event {
             Self::Deposed { host, life } => write!(f, "{host} is deposed in life {life}"),
             Self::Struck(what) => write!(f, "fault: {what}"),
             Self::Fence { shard, term, owned } => write!(f, "shard {shard}: fence {term}, owned: {owned}"),
-            Self::Tail { shard, term, opening, batch, next } => {
-                write!(f, "shard {shard}: batch {batch} of opening {opening} in term {term}, next {next}")
+            Self::Tail {
+                shard,
+                term,
+                opening,
+                batch,
+                next,
+            } => {
+                write!(
+                    f,
+                    "shard {shard}: batch {batch} of opening {opening} in term {term}, next {next}"
+                )
             }
-            Self::Asked(Asked { ask, client, room, what, epoch, octets, .. }) => {
-                write!(f, "{client} asks {ask} of {room}: {what:?} in epoch {epoch}, {octets} octets")
+            Self::Asked(Asked {
+                ask,
+                client,
+                room,
+                what,
+                epoch,
+                request,
+                ..
+            }) => {
+                let octets = request.octets();
+                write!(
+                    f,
+                    "{client} asks {ask} of {room}: {what:?} in epoch {epoch}, {octets} octets"
+                )
             }
             Self::Answered { ask, attempts, verdict } => write!(f, "ask {ask}: {verdict:?} after {attempts}"),
-            Self::Brought(Brought { follower, shard, item, repeat }) => {
-                let Item { offset, room, seq, previous, epoch, shown, .. } = item;
+            Self::Brought(Brought {
+                follower,
+                shard,
+                item,
+                repeat,
+            }) => {
+                let Item {
+                    offset,
+                    room,
+                    seq,
+                    previous,
+                    epoch,
+                    shown,
+                    ..
+                } = item;
                 let again = if *repeat { " again" } else { "" };
                 write!(
                     f,
@@ -146,7 +213,12 @@ impl fmt::Display for Event {
                 )
             }
             Self::Alarm { follower, why } => write!(f, "ALARM at {follower}: {why}"),
-            Self::Heard { client, room, seq, what } => write!(f, "{client} hears {room} {seq}: {what:?}"),
+            Self::Heard {
+                client,
+                room,
+                seq,
+                what,
+            } => write!(f, "{client} hears {room} {seq}: {what:?}"),
         }
     }
 }
@@ -198,7 +270,9 @@ impl Record {
 
 /// The trace of a run, one line for each event.
 pub(crate) fn lines(events: &[(Duration, Event)]) -> impl Iterator<Item = String> + '_ {
-    events.iter().map(|(at, event)| format!("{:>9.3} {event}", at.as_secs_f64()))
+    events
+        .iter()
+        .map(|(at, event)| format!("{:>9.3} {event}", at.as_secs_f64()))
 }
 
 /// SHA-256 of the trace, in hexadecimal.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ledger::{Cursor, Ledger, LogEntry, Offset, ReadLimit};
 use mimi::{Provider, RoomUri};
-use room::Head;
+use room::{Head, Room};
 use route::ShardId;
 
 use crate::follower::Inbox;
@@ -18,8 +18,10 @@ use crate::trace::Event;
 #[derive(Debug, Clone)]
 pub(crate) struct Evidence {
     pub(crate) events: Vec<(Duration, Event)>,
-    pub(crate) shards: BTreeMap<ShardId, Shard>,
-    pub(crate) rooms: BTreeMap<RoomUri, Head>,
+    pub(crate) shards: Shards,
+    pub(crate) rooms: Heads,
+    /// Each room as it is opened from its rows.
+    pub(crate) canonical: BTreeMap<RoomUri, Vec<u8>>,
     pub(crate) inboxes: BTreeMap<Provider, Inbox>,
     pub(crate) standings: BTreeMap<String, Standing>,
 }
@@ -43,27 +45,37 @@ impl Evidence {
     }
 }
 
+pub(crate) type Shards = BTreeMap<ShardId, Shard>;
+pub(crate) type Heads = BTreeMap<RoomUri, Head>;
+
+/// What the store holds.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) shards: Shards,
+    pub(crate) rooms: Vec<Room>,
+}
+
 /// Reads the whole ledger, and opens every room from its rows.
-pub(crate) fn read(
-    service: &Service,
-    seed: u64,
-    rooms: &[RoomUri],
-) -> Result<(BTreeMap<ShardId, Shard>, BTreeMap<RoomUri, Head>), String> {
+pub(crate) fn read(service: &Service, seed: u64, rooms: &[RoomUri]) -> Result<Held, String> {
     let database = service.contents();
     service.at_once(async {
-        let ledger = Ledger::open(database, founding(seed)).await.map_err(|error| error.to_string())?;
+        let ledger = Ledger::open(database, founding(seed))
+            .await
+            .map_err(|error| error.to_string())?;
         let mut shards = BTreeMap::new();
         for shard in ledger.shards().all() {
-            shards.insert(shard, read_shard(&ledger, shard).await.map_err(|error| error.to_string())?);
+            shards.insert(
+                shard,
+                read_shard(&ledger, shard).await.map_err(|error| error.to_string())?,
+            );
         }
-        let mut heads = BTreeMap::new();
+        let mut opened = Vec::new();
         for id in rooms {
             if let Some(rows) = ledger.room(id).await.map_err(|error| error.to_string())? {
-                let room = room::Room::open(id.clone(), rows).map_err(|error| error.to_string())?;
-                heads.insert(id.clone(), room.head());
+                opened.push(Room::open(id.clone(), rows).map_err(|error| error.to_string())?);
             }
         }
-        Ok((shards, heads))
+        Ok(Held { shards, rooms: opened })
     })
 }
 
@@ -72,7 +84,16 @@ async fn read_shard(ledger: &Ledger, shard: ShardId) -> Result<Shard, ledger::Re
     let mut log: Vec<LogEntry> = Vec::new();
     loop {
         let from = log.last().map_or(Offset(0), |last| last.offset.plus(1));
-        let page = ledger.read_log(shard, from, ReadLimit { entries: 512, bytes: 1 << 20 }).await?;
+        let page = ledger
+            .read_log(
+                shard,
+                from,
+                ReadLimit {
+                    entries: 512,
+                    bytes: 1 << 20,
+                },
+            )
+            .await?;
         if page.is_empty() {
             let cursors = ledger.cursors(shard).await?;
             return Ok(Shard { head, log, cursors });

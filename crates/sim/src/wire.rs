@@ -40,5 +40,7 @@ pub(crate) async fn read<M: Message + Default>(stream: &mut Stream) -> io::Resul
 /// Reads one frame of a conversation that is not over.
 pub(crate) async fn expect<M: Message + Default>(stream: &mut Stream) -> io::Result<M> {
     let frame = read(stream).await?;
-    frame.map(|(frame, _)| frame).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    frame
+        .map(|(frame, _)| frame)
+        .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
