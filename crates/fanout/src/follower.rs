@@ -170,3 +170,52 @@ impl Follower {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_evicted_while_the_index_is_read_is_looked_for_once_more() {
+        let mut follower = Follower::resumed_from(0, [], 5);
+        follower.push(7);
+        let read = follower.evictions();
+        follower.evict(8);
+        follower.exhausted(read, 5, 8);
+        assert!(follower.is_indexed(), "the read did not see the row of 7");
+        assert_eq!(follower.next(), 0);
+        follower.acknowledge(&[7], |_| true, 8);
+        follower.exhausted(follower.evictions(), 8, 8);
+        assert!(follower.is_idle());
+        assert_eq!(follower.next(), 8);
+    }
+
+    #[test]
+    fn what_was_evicted_while_it_was_delivered_is_not_due_again() {
+        let mut follower = Follower::met(3);
+        follower.push(3);
+        follower.push(4);
+        follower.evict(5);
+        assert_eq!(follower.acknowledge(&[3, 4], |_| true, 6), 2);
+        assert_eq!(follower.next(), 5);
+        assert!(follower.is_acknowledged(4) && !follower.is_acknowledged(5));
+    }
+
+    #[test]
+    fn a_position_ahead_takes_what_is_below_it_off_the_list_and_one_behind_changes_nothing() {
+        let mut follower = Follower::met(3);
+        for offset in [3, 5, 8] {
+            follower.push(offset);
+        }
+        follower.resume(6, 0, 9);
+        assert_eq!(follower.due().collect::<Vec<_>>(), [8]);
+        follower.resume(2, 0, 9);
+        assert_eq!(follower.next(), 8);
+        follower.resume(100, 0, 9);
+        assert_eq!(
+            (follower.next(), follower.is_idle()),
+            (9, true),
+            "no further than the head"
+        );
+    }
+}

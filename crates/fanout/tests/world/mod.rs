@@ -263,7 +263,8 @@ impl World {
 
     /// Makes durable what is reported once.
     pub async fn settle_once(&mut self) {
-        self.couriers.due().await;
+        let due = tokio::time::timeout(Duration::from_secs(60), self.couriers.due()).await;
+        due.expect("something is reported");
         self.commit(Vec::new()).await;
     }
 }
