@@ -81,7 +81,18 @@ impl View {
     }
 
     pub(super) fn summary(self, report: &Report) {
-        let room = report.clients.first().map_or("", |client| client.room.as_str());
+        if let Some(first) = report.clients.first() {
+            self.tables(report, &first.room);
+        }
+        let verdict = if report.ok {
+            "every check held".green().to_string()
+        } else {
+            "a check did not hold".red().bold().to_string()
+        };
+        self.line(format_args!("\n{verdict}"));
+    }
+
+    fn tables(self, report: &Report, room: &str) {
         self.line(format_args!("\n{} {room}", "Room".bold()));
         self.line(format_args!(
             "  {} sent, {} decrypted ({} of them late), {} lost, {} duplicated, {} out of order",
@@ -106,11 +117,5 @@ impl View {
             "NOT the same everywhere"
         };
         self.line(format_args!("  epoch authenticator: {agreement}"));
-        let verdict = if report.ok {
-            "every check held".green().to_string()
-        } else {
-            "a check did not hold".red().bold().to_string()
-        };
-        self.line(format_args!("\n{verdict}"));
     }
 }
