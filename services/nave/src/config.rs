@@ -98,7 +98,7 @@ impl Config {
     /// Says the file, the key and what is allowed.
     pub fn load(file: &Path) -> anyhow::Result<Self> {
         let mut config: Self = daemon::config::load(Some(file), NoFlags {})?;
-        let base = file.parent().unwrap_or(Path::new("."));
+        let base = file.parent().unwrap_or_else(|| Path::new("."));
         for path in config.paths() {
             *path = base.join(&*path);
         }

@@ -19,6 +19,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// KeyPackages that each client uploads: one for each time that it can be invited.
 const KEY_PACKAGES: usize = 8;
 
+/// A party's part in the burst, once it has one.
+type Part = Arc<Mutex<Option<(Place, Arc<Burst>)>>>;
+
 /// The burst's book and clock, shared by all parties.
 pub(super) struct Burst {
     tally: Mutex<Tally>,
@@ -64,7 +67,7 @@ pub(super) struct Party {
     pub(super) api: Api,
     seen: Arc<Mutex<Seen>>,
     progress: watch::Receiver<u64>,
-    burst: Arc<Mutex<Option<(Place, Arc<Burst>)>>>,
+    burst: Part,
 }
 
 impl Party {
@@ -212,7 +215,7 @@ impl Party {
 struct Reader {
     room: RoomUri,
     seen: Arc<Mutex<Seen>>,
-    burst: Arc<Mutex<Option<(Place, Arc<Burst>)>>>,
+    burst: Part,
     told: watch::Sender<u64>,
 }
 
