@@ -53,7 +53,7 @@ fn free_ports() -> [SocketAddr; 3] {
 }
 
 impl Provider {
-    fn init(root: &Path, name: &str, ca: Option<&Provider>) -> Self {
+    fn init(root: &Path, name: &str, ca: Option<&Self>) -> Self {
         let [listen, api, admin] = free_ports();
         let (directory, domain) = (root.join(name), format!("{name}.example"));
         let [listen_text, api, admin_text] = [listen, api, admin].map(|address| address.to_string());
@@ -84,7 +84,7 @@ impl Provider {
         self.directory.join("nave.toml").to_str().unwrap().to_owned()
     }
 
-    fn knows(&self, peer: &Provider) {
+    fn knows(&self, peer: &Self) {
         let mut config = std::fs::OpenOptions::new().append(true).open(self.config()).unwrap();
         let roots = peer.directory.join("ca.pem");
         let (domain, address, roots) = (&peer.domain, peer.listen, roots.display());
