@@ -5,6 +5,7 @@ pub mod abuse;
 pub mod app_data;
 pub mod codec;
 pub mod consent;
+pub mod content;
 pub mod group_info;
 pub mod identifier;
 pub mod key_material;
@@ -21,6 +22,7 @@ pub mod uri;
 
 pub use app_data::{AppDataDictionary, AppDataOperation, AppDataUpdate, ComponentId};
 pub use codec::{Decode, DecodeError, Encode};
+pub use content::{MessageId, MimiContent};
 pub use identifier::IdentifierUri;
 pub use key_material::Protocol;
 pub use participants::{Participant, ParticipantList, ParticipantListUpdate, RoleChange};

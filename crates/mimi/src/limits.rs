@@ -41,3 +41,27 @@ pub const TREE_NODES_MAX: usize = 262_144;
 
 /// Octets of a text meant for people, such as an error description.
 pub const TEXT_BYTES_MAX: usize = 1_024;
+
+/// Octets of an encoded message content: larger things travel as external parts.
+pub const CONTENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Parts of a message content, each with a part index: the multiparts count too (mimi-content §9.1).
+pub const CONTENT_PARTS_MAX: usize = 1_024;
+
+/// Levels of nested parts, and levels of the extensions with their map as the first (mimi-content §6.3).
+pub const CONTENT_DEPTH_MAX: usize = 4;
+
+/// Octets of a topic id (mimi-content §9.1).
+pub const TOPIC_BYTES_MAX: usize = 4_096;
+
+/// Extensions of one message content.
+pub const EXTENSIONS_MAX: usize = 256;
+
+/// Octets of an extension's value: of its string if it is one, else of its encoding (mimi-content §4.3).
+pub const EXTENSION_BYTES_MAX: usize = 4_095;
+
+/// Octets of an extension's name (mimi-content §4.3).
+pub const EXTENSION_NAME_BYTES_MAX: usize = 255;
+
+/// Messages in one status report.
+pub const STATUSES_MAX: usize = 4_096;

@@ -6,7 +6,8 @@ mod common;
 
 use std::fmt::Debug;
 
-use common::{Harm, harm, harmed, mls, requests, values};
+use common::{Harm, content, harm, harmed, mls, requests, values};
+use mimi::content::{MessageDerivedValues, MimiContent, content_id};
 use mimi::mls::{GroupInfo, KeyPackage, Message, Proposal, RatchetTree, Welcome};
 use mimi::notify::FanoutMessage;
 use mimi::{Decode, Encode};
@@ -137,6 +138,19 @@ fn look_at_fanout(message: &FanoutMessage) {
     look_at_message(message.message());
 }
 
+fn look_at_content(content: &MimiContent) {
+    assert!(content.seal().is_ok());
+    content.extensions.sender_uri();
+    for (index, part) in content.body.parts().enumerate() {
+        part.disposition.effective();
+        content.referenced(&content_id(index));
+    }
+}
+
+fn look_at_derived_values(values: &MessageDerivedValues) {
+    values.order();
+}
+
 decoders! {
     identifier_uri: values::identifier();
     credential: mls::credentials();
@@ -172,6 +186,9 @@ decoders! {
     identifier_request: requests::identifier_request();
     identifier_response: requests::identifier_response();
     abuse_report: requests::abuse_report();
+    mimi_content: content::content(), look: look_at_content;
+    derived_values: content::derived_values(), look: look_at_derived_values;
+    status_report: content::status_report();
 }
 
 proptest! {
