@@ -340,7 +340,7 @@ async fn a_hub_brings_only_rooms_of_its_own() {
     let text = message(&mut inviter("alice"), "hello");
     let item = Courier::new().message(&text);
     let stored = follower
-        .deliver(&provider("c"), LEDGER, SHARD, &[item.clone()])
+        .deliver(&provider("c"), LEDGER, SHARD, std::slice::from_ref(&item))
         .await
         .unwrap();
     let refused = Refused {
