@@ -15,6 +15,7 @@ pub mod mls;
 pub mod notify;
 pub mod operational;
 pub mod participants;
+pub mod policy;
 pub mod role;
 pub mod submit;
 pub mod update;

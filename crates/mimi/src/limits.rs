@@ -65,3 +65,12 @@ pub const EXTENSION_NAME_BYTES_MAX: usize = 255;
 
 /// Messages in one status report.
 pub const STATUSES_MAX: usize = 4_096;
+
+/// Join links of a room.
+pub const JOIN_LINKS_MAX: usize = 1_024;
+
+/// Bots that a room allows.
+pub const BOTS_MAX: usize = 256;
+
+/// Providers of which an asset policy names the domains.
+pub const UPLOAD_DOMAINS_MAX: usize = 4_096;

@@ -6,7 +6,7 @@ mod common;
 
 use std::fmt::Debug;
 
-use common::{Harm, content, harm, harmed, mls, requests, values};
+use common::{Harm, content, harm, harmed, mls, policies, requests, values};
 use mimi::content::{MessageDerivedValues, MimiContent, content_id};
 use mimi::mls::{GroupInfo, KeyPackage, Message, Proposal, RatchetTree, Welcome};
 use mimi::notify::FanoutMessage;
@@ -172,6 +172,16 @@ decoders! {
     preauth_data: values::preauth_data();
     base_room_policy: values::base_room_policy();
     operational_parameters: values::operational_parameters();
+    status_notification_policy: policies::status_notification_policy();
+    join_link_policy: policies::join_link_policy();
+    join_links: policies::join_links();
+    join_links_update: policies::join_links_update();
+    link_preview_policy: policies::link_preview_policy();
+    asset_policy: policies::asset_policy();
+    logging_policy: policies::logging_policy();
+    history_policy: policies::history_policy();
+    bot_policy: policies::bot_policy();
+    message_expiration: policies::message_expiration();
     key_material_request: requests::key_material_request();
     key_material_response: requests::key_material_response();
     update_request: requests::update_request();

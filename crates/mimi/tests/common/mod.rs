@@ -3,6 +3,7 @@
 
 pub(crate) mod content;
 pub(crate) mod mls;
+pub(crate) mod policies;
 pub(crate) mod requests;
 pub(crate) mod values;
 

@@ -177,15 +177,19 @@ pub(crate) fn base_room_policy() -> Sample<BaseRoomPolicy> {
         .boxed()
 }
 
-fn extended_capabilities() -> Sample<ExtendedCapabilities> {
+pub(crate) fn media_types() -> Sample<Vec<MediaType>> {
     let parameter = (octets(), octets()).prop_map(|(name, value)| MediaTypeParameter { name, value });
     let media_type =
         (octets(), vec(parameter, 0..2)).prop_map(|(media_type, parameters)| MediaType { media_type, parameters });
+    vec(media_type, 0..2).boxed()
+}
+
+fn extended_capabilities() -> Sample<ExtendedCapabilities> {
     (
         [numbers(), numbers(), numbers(), numbers(), numbers(), numbers()],
         components(),
         components(),
-        vec(media_type, 0..2),
+        media_types(),
         numbers(),
     )
         .prop_map(
