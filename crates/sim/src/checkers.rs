@@ -1,6 +1,7 @@
 //! The promises, each a function of the evidence. They share no code with what they judge but the types and the hash chain.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use client::mls::Received;
 use ledger::LogEntry;
@@ -8,10 +9,12 @@ use mimi::codec::Decode as _;
 use mimi::notify::FanoutMessage;
 use mimi::{Provider, RoomUri};
 use room::{Chain, Digest, EntryKind, Epoch, Seq, Shown};
+use route::ShardId;
 
 use crate::shadow::rooms_reopen_as_they_were;
 use crate::trace::{Asked, Body, Brought, Event, Item, Verdict, What};
 use crate::truth::Evidence;
+use crate::world::STEP;
 
 type Judged = Result<(), String>;
 
@@ -19,10 +22,11 @@ type Judged = Result<(), String>;
 pub(crate) type Promise = (&'static str, fn(&Evidence) -> Judged);
 
 /// What must hold at any time.
-pub(crate) const SAFETY: [Promise; 6] = [
+pub(crate) const SAFETY: [Promise; 7] = [
     ("one entry per seq", one_entry_per_seq),
     ("one commit per epoch", one_commit_per_epoch),
     ("answers are true", answers_are_true),
+    ("refusals are true", refusals_are_true),
     ("no term writes after the next", no_term_writes_after_the_next),
     ("followers see order", followers_see_order),
     ("providers see their rooms only", providers_see_their_rooms_only),
@@ -188,16 +192,76 @@ pub(crate) fn answers_are_true(evidence: &Evidence) -> Judged {
                     "{client}'s ask {ask} was answered with success and is not in the log"
                 ));
             }
-            (Verdict::Refused(why), Some(entry)) => {
+            (refused, Some(entry)) => {
                 let seq = entry.seq.0;
                 return Err(format!(
-                    "{client}'s ask {ask} was refused ({why}) and is in the log: {room} {seq}"
+                    "{client}'s ask {ask} has {refused:?} and is in the log: {room} {seq}"
                 ));
             }
-            (Verdict::Refused(_), None) => {}
+            (_, None) => {}
         }
     }
     Ok(())
+}
+
+/// A room was in the epoch that a refusal names at some time between question and answer: an owner whose shard has gone to
+/// another says nothing of what was.
+pub(crate) fn refusals_are_true(evidence: &Evidence) -> Judged {
+    let begins = epochs(evidence);
+    let mut asked: BTreeMap<u64, (Duration, &Asked)> = BTreeMap::new();
+    for (at, event) in &evidence.events {
+        let (ask, current, behind) = match event {
+            Event::Asked(question) => {
+                asked.insert(question.ask, (*at, question));
+                continue;
+            }
+            Event::Answered { ask, verdict, .. } => match verdict {
+                Verdict::WrongEpoch { current } => (ask, *current, false),
+                Verdict::EpochTooOld { current } => (ask, *current, true),
+                _ => continue,
+            },
+            _ => continue,
+        };
+        let (since, question) = asked.get(ask).ok_or_else(|| format!("ask {ask} was never asked"))?;
+        let Asked {
+            client, room, epoch, ..
+        } = question;
+        ensure!(
+            if behind { *epoch < current } else { *epoch != current },
+            "{client}'s ask {ask} of epoch {epoch} was refused because of {current}"
+        );
+        // A room begins in epoch 0.
+        let begun = |epoch: u64| {
+            (epoch == 0)
+                .then_some(&Duration::ZERO)
+                .or_else(|| begins.get(&(room, epoch)))
+        };
+        let began = begun(current).is_some_and(|began| *began <= *at + STEP);
+        let lasted = begun(current + 1).is_none_or(|ended| *ended + STEP >= *since);
+        ensure!(
+            began && lasted,
+            "{client}'s ask {ask} was refused because {room} is in {current}: since {since:?} it was not"
+        );
+    }
+    Ok(())
+}
+
+/// When the store had the commit that began an epoch of a room.
+fn epochs(evidence: &Evidence) -> BTreeMap<(&RoomUri, u64), Duration> {
+    let mut begins = BTreeMap::new();
+    let mut reached: BTreeMap<u32, u64> = BTreeMap::new();
+    for (at, event) in &evidence.events {
+        let Event::Tail { shard, next, .. } = event else {
+            continue;
+        };
+        let from = reached.insert(*shard, *next).unwrap_or_default();
+        let log = evidence.shards.get(&ShardId(*shard)).map_or(&[][..], |held| &held.log);
+        let fresh = log.iter().filter(|entry| (from..*next).contains(&entry.offset.0));
+        for entry in fresh.filter(|entry| entry.kind == EntryKind::Commit) {
+            begins.insert((&entry.room, entry.epoch.0), *at);
+        }
+    }
+    begins
 }
 
 /// Every batch is of the term that the fence had, batches are counted without gaps, and terms grow by one.
@@ -271,7 +335,7 @@ pub(crate) fn followers_see_order(evidence: &Evidence) -> Judged {
             );
             *next = item.offset + 1;
         }
-        let log = evidence.shards.get(&route::ShardId(*shard)).map(|held| &held.log);
+        let log = evidence.shards.get(&ShardId(*shard)).map(|held| &held.log);
         let entry = log.and_then(|log| log.iter().find(|entry| entry.offset.0 == item.offset));
         let Some(entry) = entry else {
             return Err(format!("{follower}: {shard}/{} is not in the log", item.offset));

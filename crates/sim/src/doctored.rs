@@ -134,7 +134,7 @@ fn an_answer_that_is_not_true_is_seen() {
             matches!(
                 event,
                 Event::Answered {
-                    verdict: Verdict::Refused(_),
+                    verdict: Verdict::WrongEpoch { .. },
                     ..
                 }
             )
@@ -157,6 +157,48 @@ fn an_answer_that_is_not_true_is_seen() {
         };
         let room = room.clone();
         evidence.rooms.remove(&room);
+    });
+}
+
+#[test]
+fn a_refusal_for_what_was_or_will_be_is_seen() {
+    let promise = "refusals are true";
+    let refused = |event: &Event| {
+        matches!(
+            event,
+            Event::Answered {
+                verdict: Verdict::WrongEpoch { .. },
+                ..
+            }
+        )
+    };
+    for untrue in [0, 1_000] {
+        breaks(promise, |evidence| {
+            let at = evidence.events.iter().rposition(|(_, event)| refused(event)).unwrap();
+            let Event::Answered { verdict, .. } = &mut evidence.events[at].1 else {
+                unreachable!()
+            };
+            *verdict = Verdict::WrongEpoch { current: untrue };
+        });
+    }
+    breaks(promise, |evidence| {
+        // As if it were of the very epoch that the room is in.
+        let at = event(evidence, 0, refused);
+        let Event::Answered { ask, verdict, .. } = &evidence.events[at].1 else {
+            unreachable!()
+        };
+        let (ask, Verdict::WrongEpoch { current }) = (*ask, *verdict) else {
+            unreachable!()
+        };
+        let asked = event(
+            evidence,
+            0,
+            |event| matches!(event, Event::Asked(asked) if asked.ask == ask),
+        );
+        let Event::Asked(asked) = &mut evidence.events[asked].1 else {
+            unreachable!()
+        };
+        asked.epoch = current;
     });
 }
 

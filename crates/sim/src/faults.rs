@@ -62,6 +62,9 @@ pub(crate) enum Act {
     KillArmed { down: Duration },
     /// The hub that serves does not reach the store for so long.
     Stall(Duration),
+    /// The hub that serves reaches nobody and nothing for so long, and finds everything that was meant for it afterwards:
+    /// to everybody else it slept.
+    Freeze(Duration),
     /// A follower dies, and comes back so much later.
     KillFollower { follower: usize, down: Duration },
     /// A follower and both hubs do not reach each other for so long; if `oneway`, it hears them and is not heard.
@@ -108,6 +111,9 @@ impl Plan {
         }
         if random.random_bool(0.7) {
             acts.push((within(random, 5_000..20_000), Act::Stall(within(random, 500..7_000))));
+        }
+        if random.random_bool(0.5) {
+            acts.push((within(random, 5_000..20_000), Act::Freeze(within(random, 1_000..8_000))));
         }
         for follower in 0..followers {
             if random.random_bool(0.5) {

@@ -95,12 +95,14 @@ pub(crate) async fn run(site: Rc<Site>) -> Ended {
         let life = site.lives.get() + 1;
         site.lives.set(life);
         site.record.note(Event::Began { host: site.name, life });
+        site.service.serves(site.name, false);
         let Some((node, hub)) = start(&site, life).await else {
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         };
         site.record.note(Event::Serving { host: site.name, life });
         site.serving.set(Some(site.name));
+        site.service.serves(site.name, true);
         *current.borrow_mut() = Some((life, hub));
         lose_a_shard(&current, &deposed).await;
         current.borrow_mut().take();

@@ -302,7 +302,7 @@ impl Puppet {
             Ok(body) => match Member::submitted(&body)? {
                 Submitted::Accepted(at) => Verdict::Accepted { at },
                 Submitted::NotAllowed => Verdict::Refused("notAllowed"),
-                Submitted::EpochTooOld(_) => Verdict::Refused("epochTooOld"),
+                Submitted::EpochTooOld(current) => Verdict::EpochTooOld { current },
             },
         };
         self.stage.record.note(Event::Answered { ask, attempts, verdict });
@@ -325,9 +325,9 @@ impl Puppet {
             }
             Ok(body) => match self.member.on_answer(&room, &body)? {
                 Answered::Accepted(at) => Verdict::Accepted { at },
-                Answered::WrongEpoch(_) => {
+                Answered::WrongEpoch(current) => {
                     self.stage.record.mark(Mark::WrongEpoch);
-                    Verdict::Refused("wrongEpoch")
+                    Verdict::WrongEpoch { current }
                 }
                 Answered::NotAllowed(why) => {
                     tracing::debug!(why, "not allowed");

@@ -18,7 +18,7 @@ use crate::follower::{self, Inbox};
 use crate::hubs;
 use crate::marks::{Mark, Marks};
 use crate::puppet::{Cast, Part, Puppet, Stage, Standing};
-use crate::store::Service;
+use crate::store::{Sabotage, Service};
 use crate::trace::{self, Event, Record};
 use crate::truth::{self, Evidence};
 use crate::world::World;
@@ -57,8 +57,13 @@ pub(crate) struct Failed {
 
 /// Plays one seed to the end and judges it.
 pub(crate) fn play(seed: u64) -> Result<Played, Failed> {
+    play_with(seed, Sabotage::None)
+}
+
+/// Plays one seed in a cluster that is broken on purpose.
+pub(crate) fn play_with(seed: u64, sabotage: Sabotage) -> Result<Played, Failed> {
     let record = Record::default();
-    let played = Run::new(seed, record.clone()).and_then(Run::play);
+    let played = Run::new(seed, sabotage, record.clone()).and_then(Run::play);
     let failed = |why| Failed {
         why,
         trace: trace::lines(&record.events()).collect(),
@@ -87,6 +92,7 @@ struct Run {
     record: Record,
     plan: Plan,
     rooms: Vec<RoomUri>,
+    clients: Vec<&'static str>,
     serving: Rc<Cell<Option<&'static str>>>,
     lost_answers: Rc<RefCell<f64>>,
     inboxes: BTreeMap<Provider, Rc<RefCell<Inbox>>>,
@@ -103,18 +109,20 @@ struct Run {
 enum End {
     Start(&'static str),
     Mend(&'static str, &'static str),
+    Thaw(&'static str),
 }
 
 impl Run {
-    fn new(seed: u64, record: Record) -> Result<Self, String> {
+    fn new(seed: u64, sabotage: Sabotage, record: Record) -> Result<Self, String> {
         let plan = Plan::of(seed, FOLLOWERS.len());
-        let service = Service::new(seed, plan.rates, record.clone());
+        let service = Service::new(seed, plan.rates, sabotage, record.clone());
         let mut run = Self {
             seed,
             world: World::new(seed),
             service,
             record,
             rooms: Vec::new(),
+            clients: Vec::new(),
             serving: Rc::default(),
             lost_answers: Rc::new(RefCell::new(plan.lost_answers)),
             inboxes: BTreeMap::new(),
@@ -194,6 +202,7 @@ impl Run {
             }
             let inbox = self.inboxes[cast.client.provider()].clone();
             let name = host_of(cast.client.as_str());
+            self.clients.push(name);
             let puppet = Puppet::new(stage.clone(), cast, inbox).map_err(|error| error.to_string())?;
             let puppet = RefCell::new(Some(puppet));
             self.world
@@ -345,6 +354,13 @@ impl Run {
                     self.kill(now, host, down);
                 }
             }
+            Act::Freeze(lasts) => {
+                if let Some(host) = self.serving.get() {
+                    self.service.stall(host, now + lasts);
+                    self.others(host).for_each(|other| self.world.hold(host, other));
+                    self.ends.push((now + lasts, End::Thaw(host)));
+                }
+            }
             Act::KillFollower { follower, down } => self.kill(now, FOLLOWERS[follower], down),
             Act::CutFollower {
                 follower,
@@ -390,7 +406,18 @@ impl Run {
                 self.world.start(host);
             }
             End::Mend(from, to) => self.world.mend(from, to),
+            End::Thaw(host) => self.others(host).for_each(|other| self.world.release(host, other)),
         }
+    }
+
+    /// Every other host.
+    fn others(&self, host: &'static str) -> impl Iterator<Item = &'static str> + use<> {
+        let hosts: Vec<_> = HUBS
+            .into_iter()
+            .chain(FOLLOWERS)
+            .chain(self.clients.iter().copied())
+            .collect();
+        hosts.into_iter().filter(move |other| *other != host)
     }
 
     /// From now on nothing goes wrong, and everybody is there.
@@ -491,6 +518,13 @@ mod tests {
             let played = played(*seed);
             let missing: Vec<Mark> = played.marks.missing(&Mark::EVERY_RUN).collect();
             assert!(missing.is_empty(), "seed {seed} does not reach {missing:?}");
+            if let Ok(path) = std::env::var("SIM_TRACE") {
+                std::fs::write(
+                    path,
+                    trace::lines(&played.evidence.events).collect::<Vec<_>>().join("\n"),
+                )
+                .unwrap();
+            }
             eprintln!(
                 "seed {seed}: {} events, {:?}",
                 played.evidence.events.len(),
@@ -502,6 +536,25 @@ mod tests {
             let missing: Vec<Mark> = marks.missing(&Mark::ALL).collect();
             assert!(missing.is_empty(), "no seed reaches {missing:?}");
         }
+    }
+
+    /// Plays seeds until one sees that the cluster is broken, and says what was seen. Begins with a seed that did when this
+    /// was written.
+    fn caught(sabotage: Sabotage, first: u64) -> String {
+        let caught = (first..first + 200).find_map(|seed| Some((seed, play_with(seed, sabotage).err()?.why)));
+        let (seed, why) = caught.unwrap_or_else(|| panic!("{sabotage:?} is not seen"));
+        eprintln!("{sabotage:?} is seen by seed {seed}: {why}");
+        why
+    }
+
+    #[test]
+    fn an_owner_that_does_not_look_at_its_fence_is_caught() {
+        assert!(caught(Sabotage::HideTakeovers, 26).contains("broken promise"));
+    }
+
+    #[test]
+    fn a_store_that_forgets_an_entry_is_caught() {
+        caught(Sabotage::LoseEntries, 0);
     }
 
     #[test]

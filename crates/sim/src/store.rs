@@ -4,7 +4,7 @@
 //! A commit that is under way arrives whether or not whoever sent it still lives. It is carried out when the service is
 //! next looked at, in the order of arrival; nobody can tell that from its being carried out on time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
@@ -32,6 +32,16 @@ const LATENCY_MS: std::ops::Range<u64> = 1..8;
 /// The same for an append whose sender is to die while it is on its way: longer than a step of the world.
 const LATENCY_ARMED: Duration = Duration::from_millis(20);
 
+/// What the service does to the cluster on purpose, so that it is seen whether the promises' checkers notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sabotage {
+    None,
+    /// A hub that serves is shown the fence it wrote itself: as if it never looked who owns a shard.
+    HideTakeovers,
+    /// Now and then an entry of the log is not written.
+    LoseEntries,
+}
+
 /// The service. All clones are the same.
 #[derive(Clone)]
 pub(crate) struct Service(Arc<Inner>);
@@ -41,6 +51,7 @@ struct Inner {
     /// The clock under the memory backend stands still: age is judged here, by the world's clock, which all hosts share.
     standstill: Runtime,
     record: Record,
+    sabotage: Sabotage,
     state: Mutex<State>,
 }
 
@@ -57,6 +68,9 @@ struct State {
     flights: u64,
     air: BTreeMap<(Duration, u64), Flight>,
     landed: BTreeMap<u64, Result<Committed, Error>>,
+    /// Each host's own last fences, shown to it while it serves and takeovers are hidden.
+    fences: BTreeMap<(&'static str, Bytes), Bytes>,
+    serving: BTreeSet<&'static str>,
 }
 
 /// A commit on its way.
@@ -84,7 +98,7 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
-    pub(crate) fn new(seed: u64, rates: Rates, record: Record) -> Self {
+    pub(crate) fn new(seed: u64, rates: Rates, sabotage: Sabotage, record: Record) -> Self {
         let standstill = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -93,6 +107,7 @@ impl Service {
             backend: Database::memory().backend(),
             standstill: standstill.expect("a runtime without threads and sockets needs nothing"),
             record,
+            sabotage,
             state: Mutex::new(State {
                 clock: Duration::ZERO,
                 random: faults::random(seed, "store"),
@@ -105,6 +120,8 @@ impl Service {
                 flights: 0,
                 air: BTreeMap::new(),
                 landed: BTreeMap::new(),
+                fences: BTreeMap::new(),
+                serving: BTreeSet::new(),
             }),
         }))
     }
@@ -150,6 +167,16 @@ impl Service {
     /// Who is to die now.
     pub(crate) fn struck(&self) -> Option<&'static str> {
         self.lock().struck.take()
+    }
+
+    /// Whether `host` believes that it owns every shard.
+    pub(crate) fn serves(&self, host: &'static str, serves: bool) {
+        let serving = &mut self.lock().serving;
+        if serves {
+            serving.insert(host)
+        } else {
+            serving.remove(host)
+        };
     }
 
     /// From now on nothing goes wrong.
@@ -224,6 +251,29 @@ impl Service {
                 wrote.rows.into_iter().for_each(|row| record.note(row));
             }
             state.landed.insert(id, result);
+        }
+    }
+
+    fn shown_in_place_of(&self, host: &'static str, key: &[u8]) -> Option<Bytes> {
+        let state = self.lock();
+        let hidden = self.0.sabotage == Sabotage::HideTakeovers && state.serving.contains(host);
+        hidden
+            .then(|| state.fences.get(&(host, Bytes::copy_from_slice(key))).cloned())
+            .flatten()
+    }
+
+    /// Whether sabotage makes nothing of this write. Remembers what it needs of the others.
+    fn is_lost(&self, host: &'static str, mutation: &Mutation) -> bool {
+        let Mutation::Set { key, value } = mutation else {
+            return false;
+        };
+        match (self.0.sabotage, key.as_ref()) {
+            (Sabotage::HideTakeovers, [b'F', ..]) => {
+                self.lock().fences.insert((host, key.clone()), value.clone());
+                false
+            }
+            (Sabotage::LoseEntries, [b'S', _, _, _, _, b'l', .., offset]) => offset % 64 == 63,
+            _ => false,
         }
     }
 
@@ -380,6 +430,9 @@ impl BackendTransaction for Faulty {
 
     async fn get(&self, key: &[u8], isolation: Isolation) -> Result<Option<Bytes>, Error> {
         self.travel().await?;
+        if let Some(own) = self.service.shown_in_place_of(self.host, key) {
+            return Ok(Some(own));
+        }
         self.service.at_once(self.inner.get(key, isolation))
     }
 
@@ -390,7 +443,9 @@ impl BackendTransaction for Faulty {
 
     fn mutate(&mut self, mutation: Mutation) {
         self.wrote.see(&mutation);
-        self.inner.mutate(mutation);
+        if !self.service.is_lost(self.host, &mutation) {
+            self.inner.mutate(mutation);
+        }
     }
 
     fn add_conflict_range(&mut self, kind: ConflictKind, range: KeyRange) {

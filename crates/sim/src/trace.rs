@@ -102,7 +102,11 @@ impl Request {
 pub(crate) enum Verdict {
     /// Success, accepted at this time.
     Accepted { at: u64 },
-    /// Refused, with the draft's code in words or the HTTP status.
+    /// Refused: the room is in another epoch.
+    WrongEpoch { current: u64 },
+    /// Refused: the message is of too old an epoch.
+    EpochTooOld { current: u64 },
+    /// Refused, with the draft's other code in words or the HTTP status.
     Refused(&'static str),
 }
 

@@ -99,6 +99,16 @@ impl World {
         self.0.partition_oneway(from, to);
     }
 
+    /// What the two send each other waits.
+    pub(crate) fn hold(&mut self, one: &str, other: &str) {
+        self.0.hold(one, other);
+    }
+
+    /// What waited arrives.
+    pub(crate) fn release(&mut self, one: &str, other: &str) {
+        self.0.release(one, other);
+    }
+
     pub(crate) fn mend(&mut self, from: &str, to: &str) {
         self.0.repair_oneway(from, to);
     }
