@@ -9,6 +9,7 @@ pub mod files;
 pub mod health;
 pub mod telemetry;
 pub mod tokens;
+pub mod traces;
 
 pub use health::{Health, Latch};
 pub use telemetry::Telemetry;

@@ -30,6 +30,15 @@ const PAUSES: [Duration; 6] = [
 /// A shard map broken off is asked for again after this long.
 const RESUBSCRIBE: Duration = Duration::from_secs(1);
 
+/// The request, told which trace it belongs to.
+fn traced(request: RoomRequest) -> tonic::Request<RoomRequest> {
+    let mut request = tonic::Request::new(request);
+    if let Some(traceparent) = daemon::traces::current().and_then(|text| text.parse().ok()) {
+        request.metadata_mut().insert(daemon::traces::HEADER, traceparent);
+    }
+    request
+}
+
 /// Makes a client for a node's address; `None` when it is not one.
 pub type Dialer = Arc<dyn Fn(&str) -> Option<HubClient<Channel>> + Send + Sync>;
 
@@ -115,7 +124,7 @@ impl Hubs {
         let call = async {
             let mut client = self.locate(&request.room);
             for pause in PAUSES {
-                let response = client.call(request.clone()).await;
+                let response = client.call(traced(request.clone())).await;
                 let response = response.map_err(|status| Reply::of_status(&status))?.into_inner();
                 match response.outcome {
                     Some(room_response::Outcome::Answer(body)) => return Ok(body),

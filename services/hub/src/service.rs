@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
+use tracing::Instrument as _;
 
 use crate::Carrier;
 use crate::limits::GRPC_BYTES_MAX;
@@ -238,7 +239,20 @@ fn asked(from: Provider, body: room_request::Body) -> Result<(&'static str, Requ
 impl HubRpc for HubService {
     async fn call(&self, request: tonic::Request<RoomRequest>) -> Result<Response<RoomResponse>, Status> {
         let begun = Instant::now();
-        let (response, kind, outcome) = self.ask(request.into_inner()).await;
+        let span = tracing::info_span!(
+            "hub.call",
+            kind = tracing::field::Empty,
+            outcome = tracing::field::Empty
+        );
+        if let Some(traceparent) = request
+            .metadata()
+            .get(daemon::traces::HEADER)
+            .and_then(|text| text.to_str().ok())
+        {
+            daemon::traces::go_on(&span, traceparent);
+        }
+        let (response, kind, outcome) = self.ask(request.into_inner()).instrument(span.clone()).await;
+        span.record("kind", kind).record("outcome", outcome);
         self.inner.metrics.called(kind, outcome, begun.elapsed());
         Ok(Response::new(response))
     }
