@@ -15,13 +15,21 @@
 //! | `P` `d` room digest | where an entry stands, by the digest of its octets |
 //! | `P` `f` client room | the client follows the room; what it acknowledged |
 //! | `P` `x` hub ledger shard | up to where a hub's shard is stored |
+//! | `P` `b` user book other room | the last act of consent in one scope; without a room, for any |
+//! | `P` `g` user other room part | the KeyPackages that came with a grant to the user, until they are taken |
+//! | `P` `t` user other | how often the other changed something in the user's books |
+//! | `P` `u` user | the user's profile |
 
+mod consent;
 mod inbox;
 mod key_packages;
 mod keys;
+mod profiles;
 
+pub use consent::{Act, Book, Consents, Noted, Turns};
 pub use inbox::{InboxEntry, InboxHead, InboxPosition, Inboxes, Subscription, WelcomeFor};
 pub use key_packages::{Claimed, KeyPackages, StoredKeyPackage};
+pub use profiles::{Profile, Profiles, WhoMayAdd};
 
 use store::Error;
 

@@ -104,6 +104,11 @@ impl KeyPackages<'_> {
         rows.into_iter().map(stored).collect()
     }
 
+    /// Whether it is stored and nobody was given it yet.
+    pub async fn is_available(&self, client: &ClientUri, reference: &[u8]) -> Result<bool, FollowerError> {
+        Ok(self.0.get(&keys::key_package(client, reference)).await?.is_some())
+    }
+
     /// Takes one out: it is given away, or worthless. Its owner stays known.
     pub fn take(&mut self, client: &ClientUri, reference: &[u8]) {
         self.0.clear(keys::key_package(client, reference));

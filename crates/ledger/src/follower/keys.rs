@@ -6,7 +6,7 @@ use room::Digest;
 use route::ShardId;
 use store::KeyRange;
 
-use super::InboxPosition;
+use super::{Book, InboxPosition};
 use crate::LedgerId;
 
 /// A key under construction.
@@ -107,4 +107,40 @@ pub(super) fn position(hub: &Provider, ledger: &LedgerId, shard: ShardId) -> Vec
         .octets(&ledger.0)
         .octets(&shard.0.to_be_bytes())
         .into_octets()
+}
+
+pub(super) fn consents(book: Book, user: &UserUri) -> Key {
+    Key::table(b'b').text(user.as_str()).octets(&[book as u8])
+}
+
+pub(super) fn consents_of_provider(book: Book, user: &UserUri, provider: &Provider) -> Key {
+    let authority = format!("mimi://{}/", provider.as_str());
+    consents(book, user).octets(authority.as_bytes())
+}
+
+pub(super) fn consents_between(book: Book, user: &UserUri, other: &UserUri) -> Key {
+    consents(book, user).text(other.as_str())
+}
+
+/// Any room is the empty one, and so the first.
+pub(super) fn consent(book: Book, user: &UserUri, other: &UserUri, room: Option<&RoomUri>) -> Vec<u8> {
+    let room = room.map_or("", RoomUri::as_str);
+    consents_between(book, user, other).text(room).into_octets()
+}
+
+pub(super) fn granted(user: &UserUri, other: &UserUri, room: Option<&RoomUri>) -> Key {
+    let room = room.map_or("", RoomUri::as_str);
+    Key::table(b'g').text(user.as_str()).text(other.as_str()).text(room)
+}
+
+pub(super) fn granted_part(user: &UserUri, other: &UserUri, room: Option<&RoomUri>, part: u32) -> Vec<u8> {
+    granted(user, other, room).octets(&part.to_be_bytes()).into_octets()
+}
+
+pub(super) fn turns(user: &UserUri, other: &UserUri) -> Vec<u8> {
+    Key::table(b't').text(user.as_str()).text(other.as_str()).into_octets()
+}
+
+pub(super) fn profile(user: &UserUri) -> Vec<u8> {
+    Key::table(b'u').text(user.as_str()).into_octets()
 }
