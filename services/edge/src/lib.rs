@@ -2,7 +2,7 @@
 //! checked for shape here, decided by the hub or the follower behind, and answered with what they said. Any edge can
 //! answer any request, and none can reach the store.
 //!
-//! * Federation: the five endpoints of mimi-protocol §5 over HTTPS with mutual TLS and over the QUIC link, both
+//! * Federation: the endpoints of mimi-protocol §5 over HTTPS with mutual TLS and over the QUIC link, both
 //!   through one function from (provider, request) to answer.
 //! * Provider API: what our own users' clients call, gRPC over TLS with a bearer token.
 

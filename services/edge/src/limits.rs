@@ -49,8 +49,14 @@ pub struct RateLimits {
     pub notify: Rate,
     /// Costs an encryption of a whole group, and tells which rooms exist: low.
     pub group_info: Rate,
+    /// Writes to users' inboxes: low.
+    pub request_consent: Rate,
+    /// Writes to users' inboxes: low.
+    pub update_consent: Rate,
     /// All calls of one local user together.
     pub user: Rate,
+    /// What one local user asks of other users, so that nobody uses up what other providers allow us: low.
+    pub contact: Rate,
 }
 
 /// A token bucket.
@@ -82,7 +88,10 @@ impl Default for RateLimits {
             submit_message: Rate::new(20_000, 40_000),
             notify: Rate::new(10_000, 20_000),
             group_info: Rate::new(100, 500),
+            request_consent: Rate::new(20, 200),
+            update_consent: Rate::new(20, 200),
             user: Rate::new(2_000, 10_000),
+            contact: Rate::new(1, 50),
         }
     }
 }
@@ -130,6 +139,12 @@ impl Limits {
 
 /// Octets of a gRPC message to or from hub and follower: the largest body, and what is around it.
 pub(crate) const GRPC_BYTES_MAX: usize = mimi::limits::NOTIFY_BYTES_MAX + (1 << 20);
+
+/// Octets of a ConsentEntry: the KeyPackages of more clients than people have.
+pub(crate) const CONSENT_BYTES_MAX: usize = 256 << 10;
+
+/// Octets that are more than what stands around the KeyPackages of a ConsentEntry.
+pub(crate) const URIS_BYTES: usize = 4 << 10;
 
 /// What a request is told to wait when we are overloaded and know no better.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -20,7 +20,10 @@ pub(crate) struct Rates {
     submit_message: Buckets<Provider>,
     notify: Buckets<Provider>,
     group_info: Buckets<Provider>,
+    request_consent: Buckets<Provider>,
+    update_consent: Buckets<Provider>,
     user: Buckets<UserUri>,
+    contact: Buckets<UserUri>,
     clock: DefaultClock,
 }
 
@@ -32,7 +35,10 @@ impl Rates {
             submit_message: buckets(limits.submit_message),
             notify: buckets(limits.notify),
             group_info: buckets(limits.group_info),
+            request_consent: buckets(limits.request_consent),
+            update_consent: buckets(limits.update_consent),
             user: buckets(limits.user),
+            contact: buckets(limits.contact),
             clock: DefaultClock::default(),
         }
     }
@@ -45,6 +51,8 @@ impl Rates {
             Endpoint::SubmitMessage => &self.submit_message,
             Endpoint::Notify => &self.notify,
             Endpoint::GroupInfo => &self.group_info,
+            Endpoint::RequestConsent => &self.request_consent,
+            Endpoint::UpdateConsent => &self.update_consent,
         };
         self.take(buckets, source)
     }
@@ -52,6 +60,12 @@ impl Rates {
     /// Takes a token of a local user.
     pub(crate) fn admit_user(&self, user: &UserUri) -> Result<(), Reply> {
         self.take(&self.user, user)
+    }
+
+    /// Takes a token of a local user for asking something of another.
+    pub(crate) fn admit_contact(&self, user: &UserUri) -> Result<(), Reply> {
+        self.admit_user(user)?;
+        self.take(&self.contact, user)
     }
 
     fn take<K: Clone + Eq + std::hash::Hash>(&self, buckets: &Buckets<K>, key: &K) -> Result<(), Reply> {

@@ -1,25 +1,28 @@
 //! For inviters: one KeyPackage of each client of a user, given to nobody else (mimi-protocol §5.2).
 
 use bytes::Bytes;
-use ledger::follower::{Claimed, KeyPackages, StoredKeyPackage};
+use ledger::follower::{Book, Claimed, Consents, KeyPackages, Profiles, StoredKeyPackage};
 use ledger::{Digest, Millis};
 use mimi::key_material::{
     ClientKeyMaterial, ClientStatus, KeyMaterialRequest, KeyMaterialResponse, KeyMaterialUserCode,
 };
 use mimi::mls::{KeyPackage, RequiredCapabilities, label};
-use mimi::{ClientUri, Decode as _, Encode as _, IdentifierUri, Protocol, Provider};
+use mimi::{ClientUri, Decode as _, Encode as _, IdentifierUri, Protocol, Provider, UserUri};
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::crypto::OpenMlsCrypto as _;
 use openmls_traits::types::{Ciphersuite, SignatureScheme};
 
-use crate::limits::{CLAIM_CANDIDATES_MAX, CLAIM_REPEAT_MS};
+use store::Transaction;
+
+use crate::limits::{CLAIM_CANDIDATES_MAX, CLAIM_REPEAT_MS, CONSENT_ROOMS_MAX};
+use crate::verdict::Verdict;
 use crate::{Fault, Follower};
 
 impl Follower {
     /// Answers a KeyMaterialRequest that `source` brings: the requesting user's provider, or the hub of the room.
     ///
-    /// The same request again within ten minutes gets the same answer, as long as none of its KeyPackages is used. A user
-    /// who does not exist and one who does not consent look the same.
+    /// The same request again within ten minutes gets the same answer, as long as none of its KeyPackages is used and the
+    /// user has not revoked. A user who does not exist and one who does not consent look the same.
     ///
     /// # Errors
     /// The body is malformed, the target is not ours, or the store does not serve.
@@ -42,9 +45,19 @@ impl Follower {
             .database
             .run(|mut transaction| async move {
                 let open = &mut transaction;
+                let refused = refused(open, target, request).await?;
                 let mut rows = KeyPackages(open);
+                if let Some(code) = refused {
+                    let clients = rows.clients(target).await?;
+                    let code = if clients.is_empty() {
+                        KeyMaterialUserCode::NoConsent
+                    } else {
+                        code
+                    };
+                    return Ok::<_, Fault>((transaction, (refusal(request, code), vec!["refused"])));
+                }
                 if let Some(before) = unused(&rows, claim, now).await? {
-                    return Ok::<_, Fault>((transaction, (before, vec!["repeat"])));
+                    return Ok((transaction, (before, vec!["repeat"])));
                 }
                 let clients = rows.clients(target).await?;
                 let mut found = Vec::with_capacity(clients.len());
@@ -80,6 +93,25 @@ impl Follower {
         }
         Ok(response)
     }
+}
+
+/// Why the user does not let the requester add it, if it does not. A user adds its own clients without asking itself.
+async fn refused(
+    open: &mut Transaction,
+    target: &UserUri,
+    request: &KeyMaterialRequest,
+) -> Result<Option<KeyMaterialUserCode>, Fault> {
+    let requester = request.requesting_user.user();
+    let requester = requester.map_err(|_| Fault::Malformed("requesting user"))?;
+    let room = request.room_id.room().ok();
+    if requester == *target {
+        return Ok(None);
+    }
+    let profile = Profiles(open).profile(target).await?.unwrap_or_default();
+    let given = Consents(open)
+        .between(Book::Given, target, &requester, CONSENT_ROOMS_MAX + 1)
+        .await?;
+    Ok(Verdict::of(&given, room.as_ref()).refusal(profile.who_may_add, room.as_ref()))
 }
 
 fn claim_digest(source: &Provider, body: &[u8]) -> Digest {

@@ -3,16 +3,20 @@
 //! is given away once.
 //!
 //! It knows no rooms' rules and checks no MLS but the KeyPackages that its own clients upload. The main paths are
-//! [`deliver`](Follower::deliver) (from hubs), [`claim`](Follower::claim) (for inviters) and [`open`](Follower::open) (a
-//! client's event stream); [`service`] is the same over gRPC.
+//! [`deliver`](Follower::deliver) (from hubs), [`claim`](Follower::claim) (for inviters, who need the
+//! [consent](Follower::say) of users that ask for it) and [`open`](Follower::open) (a client's event stream); [`service`] is
+//! the same over gRPC.
 
 mod claim;
+mod consent;
 mod deliver;
 mod events;
 pub mod limits;
 mod metrics;
+mod profile;
 pub mod service;
 mod upload;
+mod verdict;
 mod wake;
 
 use std::sync::Arc;
@@ -21,6 +25,7 @@ use ledger::follower::FollowerError;
 use mimi::Provider;
 use store::Database;
 
+pub use consent::{Saying, Scope};
 pub use deliver::{Body, Item, Refused, Stored};
 pub use events::{Acks, Events};
 
@@ -36,6 +41,9 @@ pub enum Fault {
     /// Whoever asks may not ask this.
     #[error("forbidden: {0}")]
     Forbidden(&'static str),
+    /// What the request is about is not there.
+    #[error("absent: {0}")]
+    Absent(&'static str),
     /// More than is allowed.
     #[error("too much: {0}")]
     TooMuch(&'static str),
@@ -54,7 +62,7 @@ impl store::Retry for Fault {
     fn store_error(&self) -> Option<&store::Error> {
         match self {
             Self::Storage(error) => error.store_error(),
-            Self::Malformed(_) | Self::Forbidden(_) | Self::TooMuch(_) => None,
+            Self::Malformed(_) | Self::Forbidden(_) | Self::Absent(_) | Self::TooMuch(_) => None,
         }
     }
 }

@@ -29,3 +29,28 @@ pub const STREAM_PAGE_BYTES: usize = 256 * 1_024;
 
 /// Wake-ups that wait for a slow stream; past that it looks at everything again.
 pub const WAKES_MAX: usize = 1_024;
+
+/// For how long a request for consent stands, in milliseconds; and for how long another request is not shown to a user who
+/// has revoked.
+pub const CONSENT_REQUEST_MS: u64 = 90 * 24 * 60 * 60 * 1_000;
+
+/// Scopes of one pair of users in a book that others write; the oldest gives way.
+pub const CONSENT_PAIR_MAX: usize = 16;
+
+/// Scopes of all users of one provider in a book that others write; the oldest gives way.
+pub const CONSENT_PROVIDER_MAX: usize = 256;
+
+/// Rooms for which a user grants or revokes one other user's consent.
+pub const CONSENT_ROOMS_MAX: usize = 64;
+
+/// Scopes that a user has in a book that it writes itself.
+pub const CONSENT_USER_MAX: usize = 4_096;
+
+/// Changes that one user makes in another's books in [`CONSENT_TURNS_MS`]; more are passed over.
+pub const CONSENT_TURNS_MAX: u32 = 64;
+
+/// See [`CONSENT_TURNS_MAX`].
+pub const CONSENT_TURNS_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Entries of a book in one answer.
+pub const CONSENT_PAGE_MAX: usize = 256;

@@ -9,8 +9,10 @@ pub(crate) struct Metrics {
     deliveries: Counter<u64>,
     /// A hub contradicts itself; `reason` is `gap`, `chain`, `bytes`. Somebody must look.
     alarms: Counter<u64>,
-    /// KeyPackages given away; `outcome` is `given`, `exhausted`, `incompatible`, `repeat`.
+    /// KeyPackages given away; `outcome` is `given`, `exhausted`, `incompatible`, `repeat`, `refused`.
     claims: Counter<u64>,
+    /// Entries of consent from other users; `outcome` is `noted`, `nothing`, `dropped` (nobody's, or too many).
+    consents: Counter<u64>,
     /// Event streams open now.
     pub(crate) streams: UpDownCounter<i64>,
 }
@@ -28,6 +30,7 @@ impl Metrics {
                 .u64_counter("nave.follower.claims")
                 .with_unit("{key_package}")
                 .build(),
+            consents: meter.u64_counter("nave.follower.consents").with_unit("{entry}").build(),
             streams: meter
                 .i64_up_down_counter("nave.follower.streams")
                 .with_unit("{stream}")
@@ -41,6 +44,10 @@ impl Metrics {
 
     pub(crate) fn alarm(&self, reason: &'static str) {
         self.alarms.add(1, &[KeyValue::new("reason", reason)]);
+    }
+
+    pub(crate) fn consented(&self, outcome: &'static str) {
+        self.consents.add(1, &[KeyValue::new("outcome", outcome)]);
     }
 
     pub(crate) fn claimed(&self, outcome: &'static str) {

@@ -1,5 +1,7 @@
 //! The follower over gRPC, for edges and couriers.
 
+mod contacts;
+
 use std::pin::Pin;
 
 use futures::Stream;
@@ -8,8 +10,10 @@ use ledger::{Chain, Digest, LedgerId, Offset, Seq};
 use mimi::{ClientUri, RoomUri};
 use proto::follower::follower_server::{Follower as Service, FollowerServer};
 use proto::follower::{
-    ClaimRequest, ClaimResponse, Delivery, Done, Event, EventAck, EventsRequest, FollowRequest, NotifyRequest, Open,
-    PositionRequest, UploadRequest, UploadResponse, events_request,
+    ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivery, Done, Event, EventAck, EventsRequest,
+    FollowRequest, Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, Open, PositionRequest, Profile,
+    ReadProfileRequest, SayConsentRequest, SayConsentResponse, SetProfileRequest, UploadRequest, UploadResponse,
+    events_request,
 };
 use proto::link::{Acknowledge, ItemRefusal, Position, item};
 use route::ShardId;
@@ -38,6 +42,7 @@ impl From<Fault> for Status {
         match fault {
             Fault::Malformed(_) => Self::invalid_argument(fault.to_string()),
             Fault::Forbidden(_) => Self::permission_denied(fault.to_string()),
+            Fault::Absent(_) => Self::not_found(fault.to_string()),
             Fault::TooMuch(_) => Self::out_of_range(fault.to_string()),
             Fault::Storage(error) => {
                 tracing::warn!(%error, "the store does not serve");
@@ -154,6 +159,46 @@ impl Service for Rpc {
             .unfollow(&parse(&client, "client")?, &parse(&room, "room")?)
             .await?;
         Ok(Response::new(Done {}))
+    }
+
+    async fn receive_consent(&self, request: Request<ConsentReceipt>) -> Answer<Done> {
+        let ConsentReceipt { source, entry } = request.into_inner();
+        self.0.receive_consent(&parse(&source, "source")?, &entry).await?;
+        Ok(Response::new(Done {}))
+    }
+
+    async fn say_consent(&self, request: Request<SayConsentRequest>) -> Answer<SayConsentResponse> {
+        let request = request.into_inner();
+        let (user, scope) = contacts::scope(&request.scope.clone().unwrap_or_default())?;
+        let entry = self.0.say(&user, &scope, &contacts::saying(request)?).await?;
+        Ok(Response::new(SayConsentResponse { entry }))
+    }
+
+    async fn list_consents(&self, request: Request<ListConsentsRequest>) -> Answer<ListConsentsResponse> {
+        let request = request.into_inner();
+        let (user, after) = contacts::after(&request)?;
+        let page = self.0.consents(&user, contacts::book(&request)?, after.as_ref());
+        Ok(Response::new(contacts::page(page.await?)))
+    }
+
+    async fn take_granted(&self, request: Request<ConsentScope>) -> Answer<Granted> {
+        let (user, scope) = contacts::scope(request.get_ref())?;
+        let key_packages = self.0.take_granted(&user, &scope).await?;
+        Ok(Response::new(Granted { key_packages }))
+    }
+
+    async fn set_profile(&self, request: Request<SetProfileRequest>) -> Answer<Done> {
+        let SetProfileRequest { user, profile } = request.into_inner();
+        let profile = profile.ok_or(Fault::Malformed("no profile"))?;
+        self.0
+            .set_profile(&parse(&user, "user")?, &contacts::profile(&profile)?)
+            .await?;
+        Ok(Response::new(Done {}))
+    }
+
+    async fn read_profile(&self, request: Request<ReadProfileRequest>) -> Answer<Profile> {
+        let profile = self.0.profile(&parse(&request.get_ref().user, "user")?).await?;
+        Ok(Response::new(contacts::profile_message(&profile)))
     }
 
     async fn events(&self, request: Request<Streaming<EventsRequest>>) -> Answer<Self::EventsStream> {

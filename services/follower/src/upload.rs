@@ -24,17 +24,24 @@ impl Follower {
         if key_packages.len() > UPLOAD_KEY_PACKAGES_MAX {
             return Err(Fault::TooMuch("KeyPackages in an upload"));
         }
-        let checked: Result<Vec<_>, Fault> = key_packages.iter().map(|octets| check(client, octets)).collect();
+        let checked = |octets| match check(octets)? {
+            (of, stored) if of == *client => Ok(stored),
+            _ => Err(Fault::Forbidden("a KeyPackage of another client")),
+        };
+        let checked: Result<Vec<_>, Fault> = key_packages.iter().map(checked).collect();
         let checked = &checked?;
         self.database
             .run(|mut transaction| async move {
                 let open = &mut transaction;
                 let mut rows = KeyPackages(open);
                 let waiting = rows.available(client, CLIENT_KEY_PACKAGES_MAX).await?;
-                let new = checked
-                    .iter()
-                    .filter(|new| waiting.iter().all(|old| old.reference != new.reference));
-                let new: Vec<_> = new.collect();
+                let mut new = Vec::with_capacity(checked.len());
+                for stored in checked {
+                    // Known: it waits, or was given to somebody and is given to nobody else.
+                    if rows.owner(&stored.reference).await?.is_none() {
+                        new.push(stored);
+                    }
+                }
                 if waiting.len() + new.len() > CLIENT_KEY_PACKAGES_MAX {
                     return Err(Fault::TooMuch("KeyPackages of a client"));
                 }
@@ -95,11 +102,11 @@ impl Follower {
     }
 }
 
-fn check(client: &ClientUri, octets: &Bytes) -> Result<StoredKeyPackage, Fault> {
+/// A KeyPackage that is valid (RFC 9420 §10.1), and the client that its credential names.
+pub(crate) fn check(octets: &Bytes) -> Result<(ClientUri, StoredKeyPackage), Fault> {
     let package = KeyPackage::decode_exact(octets).map_err(|error| Fault::Malformed(error.reason()))?;
-    if package.credential().client().as_ref() != Ok(client) {
-        return Err(Fault::Forbidden("a KeyPackage of another client"));
-    }
+    let client = package.credential().client();
+    let client = client.map_err(|_| Fault::Forbidden("a KeyPackage of nobody's client"))?;
     let parsed = KeyPackageIn::tls_deserialize_exact_bytes(octets).map_err(|_| Fault::Malformed("KeyPackage"))?;
     let valid = parsed.validate(&RustCrypto::default(), ProtocolVersion::Mls10);
     valid.map_err(|_| Fault::Malformed("a KeyPackage that is not valid"))?;
@@ -109,9 +116,10 @@ fn check(client: &ClientUri, octets: &Bytes) -> Result<StoredKeyPackage, Fault> 
     let not_after = package
         .not_after()
         .ok_or(Fault::Malformed("a KeyPackage without a lifetime"))?;
-    Ok(StoredKeyPackage {
+    let stored = StoredKeyPackage {
         reference,
         key_package: octets.clone(),
         not_after,
-    })
+    };
+    Ok((client, stored))
 }

@@ -1,6 +1,7 @@
 //! The provider API: what clients of our own users call. The token says which user it is; that user's clients are the
 //! only ones it may act for. Rooms of other providers are reached through their hubs.
 
+mod contacts;
 mod events;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use mimi::{ClientUri, Decode, RoomUri, UserUri};
 use prost::Message;
 use proto::follower::{Done, EventsRequest, FollowRequest, UploadRequest, UploadResponse};
 use proto::hub::CreateRoom;
+use proto::provider::contacts_server::ContactsServer;
 use proto::provider::provider_server::{Provider as ProviderService, ProviderServer};
 use proto::provider::{
     Answer, CreateRoomRequest, FollowCall, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
@@ -36,6 +38,9 @@ pub(crate) fn routes(
     cancel: CancellationToken,
 ) -> tonic::service::Routes {
     let event_streams = federation.limits.event_streams_max.min(Semaphore::MAX_PERMITS);
+    let contacts = ContactsServer::new(contacts::Contacts(federation.clone()))
+        .max_decoding_message_size(CALL_BYTES_MAX)
+        .max_encoding_message_size(GRPC_BYTES_MAX);
     let api = Api {
         federation,
         hub_sender,
@@ -43,13 +48,13 @@ pub(crate) fn routes(
         cancel,
     };
     // The token is checked before a message is read, so that strangers cannot make us hold any.
-    let checked = InterceptedService::new(
-        ProviderServer::new(api)
-            .max_decoding_message_size(CALL_BYTES_MAX)
-            .max_encoding_message_size(GRPC_BYTES_MAX),
-        move |request: Request<()>| authenticate(&tokens, request),
-    );
-    tonic::service::Routes::new(checked).prepare()
+    let check = move |request: Request<()>| authenticate(&tokens, request);
+    let provider = ProviderServer::new(api)
+        .max_decoding_message_size(CALL_BYTES_MAX)
+        .max_encoding_message_size(GRPC_BYTES_MAX);
+    let provider = InterceptedService::new(provider, check.clone());
+    let contacts = InterceptedService::new(contacts, check);
+    tonic::service::Routes::new(provider).add_service(contacts).prepare()
 }
 
 /// Octets of a message from a client: the largest body, and what is around it.

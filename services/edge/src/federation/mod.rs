@@ -1,6 +1,7 @@
 //! One function from (provider, request) to answer, whatever brought the request: checks of shape and identity here,
 //! decisions behind. A room that does not exist answers as one that refuses a stranger.
 
+mod consent;
 mod https;
 mod key_material;
 mod link;
@@ -22,7 +23,7 @@ use proto::link::Call;
 use tonic::transport::Channel;
 
 use crate::hubs::Hubs;
-use crate::limits::Limits;
+use crate::limits::{CONSENT_BYTES_MAX, Limits};
 use crate::metrics::Metrics;
 use crate::rates::Rates;
 use crate::relay::Relay;
@@ -45,15 +46,21 @@ pub(crate) enum Endpoint {
     Notify,
     /// §5.6
     GroupInfo,
+    /// §5.7
+    RequestConsent,
+    /// §5.7
+    UpdateConsent,
 }
 
 impl Endpoint {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::KeyMaterial,
         Self::Update,
         Self::SubmitMessage,
         Self::Notify,
         Self::GroupInfo,
+        Self::RequestConsent,
+        Self::UpdateConsent,
     ];
 
     /// As the directory lists it.
@@ -64,6 +71,8 @@ impl Endpoint {
             Self::SubmitMessage => peer::Endpoint::SubmitMessage,
             Self::Notify => peer::Endpoint::Notify,
             Self::GroupInfo => peer::Endpoint::GroupInfo,
+            Self::RequestConsent => peer::Endpoint::RequestConsent,
+            Self::UpdateConsent => peer::Endpoint::UpdateConsent,
         }
     }
 
@@ -80,6 +89,7 @@ impl Endpoint {
         match self {
             Self::Notify => NOTIFY_BYTES_MAX,
             Self::KeyMaterial | Self::Update | Self::SubmitMessage | Self::GroupInfo => BODY_BYTES_MAX,
+            Self::RequestConsent | Self::UpdateConsent => CONSENT_BYTES_MAX,
         }
     }
 }
@@ -109,6 +119,7 @@ impl Federation {
             Endpoint::SubmitMessage => self.submit(source, target, body).await,
             Endpoint::Notify => self.notify(source, target, body).await,
             Endpoint::GroupInfo => self.group_info(source, target, body).await,
+            Endpoint::RequestConsent | Endpoint::UpdateConsent => self.consent(source, endpoint, target, body).await,
         };
         answer.unwrap_or_else(|refused| refused)
     }

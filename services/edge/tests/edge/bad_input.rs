@@ -13,6 +13,7 @@ fn nothing_asked(world: &World) -> bool {
     world.hub.0.asked().is_empty()
         && world.follower.notified.asked().is_empty()
         && world.follower.claimed.asked().is_empty()
+        && world.follower.consent_received.asked().is_empty()
 }
 
 #[tokio::test]
@@ -54,6 +55,7 @@ async fn bodies_above_the_limit_are_answered_413_unread() {
     for (endpoint, target, _) in one_of_each() {
         let (allowed, too_large) = match endpoint {
             "notify" => (16 << 20, (16 << 20) + 1),
+            "requestConsent" | "updateConsent" => (256 << 10, (256 << 10) + 1),
             _ => (8 << 20, (8 << 20) + 1),
         };
         let mut peer = world.peer("b.example").await;

@@ -1,12 +1,13 @@
 //! Bodies that decode. MLS structures are written by hand: the edge looks at their shape only.
 
 use bytes::Bytes;
+use mimi::consent::{ConsentEntry, ConsentOperation};
 use mimi::group_info::GroupInfoRequest;
 use mimi::key_material::{KeyMaterialRequest, Protocol};
 use mimi::mls::{Credential, Message, RequiredCapabilities};
 use mimi::notify::{FanoutContent, FanoutMessage};
 use mimi::submit::SubmitMessageRequest;
-use mimi::{Decode, Encode, IdentifierUri};
+use mimi::{AppDataDictionary, Decode, Encode, IdentifierUri};
 
 pub const ROOM: &str = "mimi://a.example/r/clubhouse";
 
@@ -77,8 +78,21 @@ pub fn notify() -> Bytes {
     [fanout.encode(), fanout.encode()].concat().into()
 }
 
+/// An entry without extensions, for any room where none is given.
+pub fn consent(operation: ConsentOperation, requester: &str, target: &str, room: Option<&str>) -> Bytes {
+    let entry = ConsentEntry {
+        operation,
+        requester: uri(requester),
+        target: uri(target),
+        room: room.map(uri),
+        extensions: AppDataDictionary::default(),
+    };
+    entry.encode().into()
+}
+
 /// One good request of b.example for each endpoint of a.example: name, target, body.
-pub fn one_of_each() -> [(&'static str, &'static str, Bytes); 5] {
+pub fn one_of_each() -> [(&'static str, &'static str, Bytes); 7] {
+    let alice = "mimi://a.example/u/alice";
     let bob = "mimi://b.example/u/bob";
     [
         (
@@ -90,5 +104,15 @@ pub fn one_of_each() -> [(&'static str, &'static str, Bytes); 5] {
         ("submitMessage", ROOM, submit(bob)),
         ("notify", "mimi://b.example/r/other", notify()),
         ("groupInfo", ROOM, group_info("mimi://b.example/d/bob/phone")),
+        (
+            "requestConsent",
+            "a.example",
+            consent(ConsentOperation::Request, bob, alice, Some(ROOM)),
+        ),
+        (
+            "updateConsent",
+            "a.example",
+            consent(ConsentOperation::Grant(Vec::new()), alice, bob, None),
+        ),
     ]
 }

@@ -1,4 +1,4 @@
-//! The five endpoints when all is well, and what a room that says no looks like.
+//! The endpoints of rooms when all is well, and what a room that says no looks like.
 
 use bytes::Bytes;
 use http::Request;
@@ -33,6 +33,8 @@ async fn the_directory_lists_what_works_and_nothing_else() {
         "submitMessage": at("submitMessage/{roomId}"),
         "notify": at("notify/{roomId}"),
         "groupInfo": at("groupInfo/{roomId}"),
+        "requestConsent": at("requestConsent/{targetDomain}"),
+        "updateConsent": at("updateConsent/{requesterDomain}"),
         "naveLink": world.link.to_string(),
     });
     assert_eq!(

@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod bodies;
+mod consent;
+mod contacts;
 mod federation;
 mod identity;
 mod key_material;

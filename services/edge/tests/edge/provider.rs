@@ -24,6 +24,11 @@ const PHONE: &str = "mimi://a.example/d/alice/phone";
 const ELSEWHERE: &str = "mimi://b.example/r/other";
 
 async fn client(world: &World) -> ProviderClient<Channel> {
+    ProviderClient::new(channel(world).await)
+}
+
+/// A connection to the provider API.
+pub async fn channel(world: &World) -> Channel {
     let mut roots = rustls::RootCertStore::empty();
     for root in link::tls::certificates_from_pem(world.ca.certificate_pem().as_bytes()).unwrap() {
         roots.add(root).unwrap();
@@ -45,17 +50,17 @@ async fn client(world: &World) -> ProviderClient<Channel> {
         }
     });
     let endpoint = Endpoint::from_static("http://api.a.example");
-    ProviderClient::new(endpoint.connect_with_connector(connect).await.unwrap())
+    endpoint.connect_with_connector(connect).await.unwrap()
 }
 
-fn with_token<T>(token: &str, message: T) -> Request<T> {
+pub fn with_token<T>(token: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let value = format!("Bearer {token}").parse().unwrap();
     request.metadata_mut().insert("authorization", value);
     request
 }
 
-fn alices<T>(message: T) -> Request<T> {
+pub fn alices<T>(message: T) -> Request<T> {
     with_token(ALICE_TOKEN, message)
 }
 

@@ -11,8 +11,9 @@ use mimi::Provider;
 use nave_edge::{Relay, Unreachable};
 use proto::follower::follower_server::{Follower, FollowerServer};
 use proto::follower::{
-    ClaimRequest, ClaimResponse, Delivery, Done, Event, EventsRequest, FollowRequest, NotifyRequest, PositionRequest,
-    UploadRequest, UploadResponse, events_request,
+    ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivery, Done, Event, EventsRequest, FollowRequest,
+    Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, PositionRequest, Profile, ReadProfileRequest,
+    SayConsentRequest, SayConsentResponse, SetProfileRequest, UploadRequest, UploadResponse, events_request,
 };
 use proto::hub::hub_server::{Hub, HubServer};
 use proto::hub::{RoomRequest, RoomResponse, ShardMap, ShardsRequest, room_response::Outcome};
@@ -100,6 +101,11 @@ pub struct FakeFollower {
     pub delivered: Script<Delivery, Status>,
     pub uploaded: Script<UploadRequest, Status>,
     pub followed: Script<(FollowRequest, bool), Status>,
+    pub consent_received: Script<ConsentReceipt, Status>,
+    pub consent_said: Script<SayConsentRequest, Result<Bytes, Status>>,
+    pub consents_listed: Script<ListConsentsRequest, ListConsentsResponse>,
+    pub granted_taken: Script<ConsentScope, Status>,
+    pub profile_set: Script<SetProfileRequest, Status>,
     /// What came on event streams; `None`: one ended.
     pub events: Script<Option<EventsRequest>, Status>,
 }
@@ -157,6 +163,42 @@ impl Follower for Shared<FakeFollower> {
 
     async fn unfollow(&self, request: Request<FollowRequest>) -> Result<Response<Done>, Status> {
         or_refuse(self.0.followed.take((request.into_inner(), false)), Done {})
+    }
+
+    async fn receive_consent(&self, request: Request<ConsentReceipt>) -> Result<Response<Done>, Status> {
+        or_refuse(self.0.consent_received.take(request.into_inner()), Done {})
+    }
+
+    async fn say_consent(&self, request: Request<SayConsentRequest>) -> Result<Response<SayConsentResponse>, Status> {
+        let said = self.0.consent_said.take(request.into_inner());
+        let entry = said.unwrap_or_else(|| Err(Status::not_found("nothing to say")))?;
+        Ok(Response::new(SayConsentResponse { entry }))
+    }
+
+    async fn list_consents(
+        &self,
+        request: Request<ListConsentsRequest>,
+    ) -> Result<Response<ListConsentsResponse>, Status> {
+        let listed = self.0.consents_listed.take(request.into_inner());
+        Ok(Response::new(listed.unwrap_or_default()))
+    }
+
+    async fn take_granted(&self, request: Request<ConsentScope>) -> Result<Response<Granted>, Status> {
+        let key_packages = vec![Bytes::from_static(b"granted")];
+        or_refuse(
+            self.0.granted_taken.take(request.into_inner()),
+            Granted { key_packages },
+        )
+    }
+
+    async fn set_profile(&self, request: Request<SetProfileRequest>) -> Result<Response<Done>, Status> {
+        or_refuse(self.0.profile_set.take(request.into_inner()), Done {})
+    }
+
+    /// The profile that was set last for anybody.
+    async fn read_profile(&self, _: Request<ReadProfileRequest>) -> Result<Response<Profile>, Status> {
+        let set = self.0.profile_set.asked().pop();
+        Ok(Response::new(set.and_then(|set| set.profile).unwrap_or_default()))
     }
 
     type EventsStream = std::pin::Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
