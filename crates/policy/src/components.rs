@@ -1,17 +1,17 @@
 //! What AppDataUpdates make of a room's components (mls-extensions §4.6, mimi-protocol §7, mimi-room-policy §10.1),
 //! whoever may make them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use mimi::metadata::RoomMetaData;
-use mimi::operational::OperationalParameters;
-use mimi::role::PreAuthData;
+use mimi::limits::JOIN_LINKS_MAX;
+use mimi::policy::{JoinLinks, JoinLinksUpdate};
 use mimi::{
-    AppDataDictionary, AppDataOperation, AppDataUpdate, BaseRoomPolicy, ComponentId, Decode, Encode, ParticipantList,
-    ParticipantListUpdate, RoleData,
+    AppDataDictionary, AppDataOperation, AppDataUpdate, ComponentId, Decode, Encode, ParticipantList,
+    ParticipantListUpdate,
 };
 
+use crate::values::check_value;
 use crate::{Violation, apply_participants};
 
 /// Components whose update is the whole new value.
@@ -107,6 +107,18 @@ fn apply(
         let list = apply_participants(&participants_of(dictionary)?, &updates)?;
         return Ok(Some(list.encode().into()));
     }
+    if component == ComponentId::JOIN_LINKS {
+        let updates = updates
+            .into_iter()
+            .map(|octets| decode::<JoinLinksUpdate>(octets, "join links update"))
+            .collect::<Result<Vec<_>, _>>()?;
+        let before = dictionary.component(component);
+        let before = before
+            .map(|octets| decode::<JoinLinks>(octets, "join links"))
+            .transpose()?;
+        let links = apply_join_links(before.unwrap_or_default(), &updates)?;
+        return Ok(Some(links.encode().into()));
+    }
     match updates[..] {
         [value] if REPLACED.contains(&component) => {
             check_value(component, value)?;
@@ -117,14 +129,25 @@ fn apply(
     }
 }
 
-/// Refuses a value that does not decode, of the components that this crate reads.
-pub(crate) fn check_value(component: ComponentId, value: &[u8]) -> Result<(), Violation> {
-    match component {
-        ComponentId::ROOM_METADATA => decode::<RoomMetaData>(value, "room metadata").map(drop),
-        ComponentId::OPERATIONAL_POLICY => decode::<OperationalParameters>(value, "operational policy").map(drop),
-        ComponentId::ROLES_LIST => decode::<RoleData>(value, "roles list").map(drop),
-        ComponentId::PREAUTH_LIST => decode::<PreAuthData>(value, "preauth list").map(drop),
-        ComponentId::BASE_ROOM_POLICY => decode::<BaseRoomPolicy>(value, "base room policy").map(drop),
-        _ => Ok(()),
+/// The links after all `updates` of one commit: every removal, by index in `list`, then every addition.
+fn apply_join_links(list: JoinLinks, updates: &[JoinLinksUpdate]) -> Result<JoinLinks, Violation> {
+    let mut links: Vec<_> = list.links.into_iter().map(Some).collect();
+    for index in updates.iter().flat_map(|update| &update.removed) {
+        let link = usize::try_from(*index).ok().and_then(|index| links.get_mut(index));
+        if link.and_then(Option::take).is_none() {
+            return Err(Violation::Invalid("no join link at this index"));
+        }
     }
+    let mut links: Vec<_> = links.into_iter().flatten().collect();
+    let mut known: BTreeSet<_> = links.iter().cloned().collect();
+    for link in updates.iter().flat_map(|update| &update.added) {
+        if !known.insert(link.clone()) {
+            return Err(Violation::Invalid("a join link that is there already"));
+        }
+        links.push(link.clone());
+    }
+    if links.len() > JOIN_LINKS_MAX {
+        return Err(Violation::Limit("too many join links"));
+    }
+    Ok(JoinLinks { links })
 }

@@ -1,16 +1,18 @@
 //! May they? Every operation is judged on its own, by the role that its actor has when it is proposed; what comes of all
 //! of them is judged once, at the end.
 
-use std::collections::BTreeSet;
+mod clients;
+mod components;
+mod list;
 
-use mimi::metadata::RoomMetaData;
-use mimi::{
-    AppDataOperation, AppDataUpdate, ClientUri, ComponentId, IdentifierUri, ParticipantListUpdate, Role, UserUri,
-};
+use std::collections::{BTreeMap, BTreeSet};
+
+use mimi::role::Claim;
+use mimi::{AppDataOperation, AppDataUpdate, ClientUri, ComponentId, Provider, Role, UserUri};
 
 use crate::components::decode;
 use crate::view::has;
-use crate::{Capability, RoomView, Violation, apply_components};
+use crate::{Capability, Leaf, RoomView, Violation, apply_components};
 
 /// Who wants a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,15 +21,36 @@ pub enum Actor {
     Member(ClientUri),
     /// A client that joins by external commit.
     Joiner(ClientUri),
+    /// A client outside the group that proposes that it be added.
+    Applicant(ClientUri),
+    /// A provider that the group names among its external senders.
+    Sender(Provider),
 }
 
 impl Actor {
-    /// The client.
-    pub fn client(&self) -> &ClientUri {
+    /// The client, if it is one.
+    pub fn client(&self) -> Option<&ClientUri> {
         match self {
-            Self::Member(client) | Self::Joiner(client) => client,
+            Self::Member(client) | Self::Joiner(client) | Self::Applicant(client) => Some(client),
+            Self::Sender(_) => None,
         }
     }
+
+    /// The client's user.
+    pub fn user(&self) -> Option<UserUri> {
+        self.client().map(ClientUri::user)
+    }
+}
+
+/// What is known of who wants a change and of whom it adds, beside their names. Nothing by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// What the actor's credential claims, see [`crate::preauth::claims`].
+    pub claims: Vec<Claim>,
+    /// Index of the role to which the actor's join code leads; whether the code is valid was seen before.
+    pub join_code: Option<u32>,
+    /// The leaves of clients that get one.
+    pub leaves: Vec<Leaf>,
 }
 
 /// What one actor wants at once: a bundle of proposals, or what a commit holds by value.
@@ -43,6 +66,8 @@ pub struct Change {
     pub adds: Vec<ClientUri>,
     /// The hub accepted it before, by another state: only what comes of it is judged.
     pub authorized: bool,
+    /// What else is known.
+    pub evidence: Evidence,
 }
 
 /// How far a change has come.
@@ -61,31 +86,30 @@ pub enum Stage {
 /// The first rule that is broken.
 pub fn judge(view: &RoomView, changes: &[Change], stage: Stage) -> Result<RoomView, Violation> {
     let mut state = view.clone();
+    let mut promised = BTreeMap::new();
     for change in changes {
-        let user = change.actor.client().user();
-        Judge {
-            start: view,
-            listed: state.role_index(&user).is_some(),
-            role: state.roles.role(state.role_index(&user).unwrap_or_default()).cloned(),
-            state: &mut state,
-            change,
-            user,
-        }
-        .judge()?;
+        Judge::new(view, &mut state, &mut promised, change).judge()?;
     }
     // The indices of every update are those of the start, so the list is made from there, once.
     let updates: Vec<&AppDataUpdate> = changes.iter().flat_map(|change| &change.components).collect();
     check_together(view, &updates)?;
     state.put(apply_components(&view.dictionary, updates.iter().copied())?)?;
-    state.check_numbers()?;
+    state.check_roles()?;
+    state.check_numbers(Some(view))?;
     if stage == Stage::Committed {
-        state.check()?;
+        state.check_clients()?;
+        if !updates.is_empty() {
+            state.check_components()?;
+        }
+        if promised.keys().any(|user| state.participates(user)) {
+            return Err(Violation::Invalid("a participant stays whose removal was proposed"));
+        }
     }
     check_fixed(view, &state)?;
     Ok(state)
 }
 
-/// Components that may not change together (mimi-room-policy §7).
+/// Components that may not change together (mimi-room-policy §3 and §4).
 fn check_together(view: &RoomView, updates: &[&AppDataUpdate]) -> Result<(), Violation> {
     let touches = |component| updates.iter().any(|update| update.component == component);
     if !touches(ComponentId::PARTICIPANT_LIST) {
@@ -114,27 +138,59 @@ fn check_together(view: &RoomView, updates: &[&AppDataUpdate]) -> Result<(), Vio
 
 /// A fixed membership stays as it is.
 fn check_fixed(before: &RoomView, after: &RoomView) -> Result<(), Violation> {
-    let users = |view: &RoomView| view.held.keys().cloned().collect::<BTreeSet<UserUri>>();
-    if before.base.fixed_membership && users(before) != users(after) {
+    let same = || before.held.keys().eq(after.held.keys());
+    if before.base.fixed_membership && !same() {
         return Err(Violation::NotAllowed("the membership is fixed"));
     }
     Ok(())
 }
 
+/// Whether a role lists the step of a user from one role to another.
+fn lists(role: &Role, from: u32, to: u32) -> bool {
+    let mut steps = role.authorized_role_changes.iter().filter(|step| step.from == from);
+    steps.any(|step| step.targets.contains(&to))
+}
+
+/// Departures that a provider began: it can remove clients, but not change the list (no external sender can). The role
+/// that each user gets instead, 0 or that of banned users, may be given by whoever commits.
+type Promised = BTreeMap<UserUri, BTreeSet<u32>>;
+
 struct Judge<'a> {
     start: &'a RoomView,
     /// The state that the changes before left; roles and clients follow each operation.
     state: &'a mut RoomView,
+    promised: &'a mut Promised,
     change: &'a Change,
-    user: UserUri,
+    user: Option<UserUri>,
     /// Whether the actor's user was in the list before this change.
     listed: bool,
-    /// The role that the actor had before this change: role 0 outside the list.
+    /// The role that the actor had before this change: that of its user in the list; outside the list the preauthorized
+    /// one, else role 0. A member whose user is not in the list has none.
     role: Option<Role>,
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    fn new(start: &'a RoomView, state: &'a mut RoomView, promised: &'a mut Promised, change: &'a Change) -> Self {
+        let user = change.actor.user();
+        let held = user.as_ref().and_then(|user| state.role_index(user));
+        let index = match (held, &change.actor) {
+            (Some(index), _) => Some(index),
+            (None, Actor::Member(_)) => None,
+            (None, _) => Some(start.preauthorized(&change.evidence.claims).unwrap_or_default()),
+        };
+        Self {
+            listed: held.is_some(),
+            role: index.and_then(|index| state.roles.role(index)).cloned(),
+            start,
+            state,
+            promised,
+            change,
+            user,
+        }
+    }
+
     fn judge(&mut self) -> Result<(), Violation> {
+        self.enter()?;
         for update in &self.change.components {
             match (update.component, &update.operation) {
                 (ComponentId::PARTICIPANT_LIST, AppDataOperation::Update(octets)) => {
@@ -152,209 +208,42 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// Whether the actor is in the list with a capability.
+    /// Whether the room lets anybody act from outside the group.
+    fn enter(&self) -> Result<(), Violation> {
+        let Some(operational) = self.start.operational() else {
+            return Ok(());
+        };
+        let allowed = match self.change.actor {
+            Actor::Member(_) => true,
+            Actor::Joiner(_) => operational.external_commit_allowed,
+            Actor::Applicant(_) | Actor::Sender(_) => operational.external_proposal_allowed,
+        };
+        if allowed || self.change.authorized {
+            Ok(())
+        } else {
+            Err(Violation::NotAllowed("acting from outside the group"))
+        }
+    }
+
+    /// Whether the actor's role has a capability.
     fn can(&self, capability: Capability) -> bool {
-        self.change.authorized || self.listed && self.role.as_ref().is_some_and(|role| has(role, capability))
+        self.change.authorized || self.role.as_ref().is_some_and(|role| has(role, capability))
     }
 
     /// Whether the actor's role lists the step.
     fn may_move(&self, from: u32, to: u32) -> bool {
-        let listed = |role: &Role| {
-            let mut changes = role.authorized_role_changes.iter().filter(|change| change.from == from);
-            changes.any(|change| change.targets.contains(&to))
-        };
-        self.change.authorized || self.role.as_ref().is_some_and(listed)
+        self.change.authorized || self.role.as_ref().is_some_and(|role| lists(role, from, to))
     }
 
-    fn demand(&self, capability: Capability, from: u32, to: u32, why: &'static str) -> Result<(), Violation> {
-        if self.can(capability) && self.may_move(from, to) {
-            Ok(())
-        } else {
-            Err(Violation::NotAllowed(why))
-        }
+    fn is_own(&self, user: &UserUri) -> bool {
+        self.user.as_ref() == Some(user)
     }
+}
 
-    fn participants(&mut self, update: &ParticipantListUpdate) -> Result<(), Violation> {
-        for change in &update.changed {
-            let user = self.listed(change.user_index)?;
-            let from = self.touch(&user)?;
-            self.check_role(change.role)?;
-            if user == self.user {
-                return Err(Violation::NotAllowed("a change of one's own role"));
-            }
-            let capability = if self.start.is_ban(change.role) {
-                Capability::Ban
-            } else if self.start.is_ban(from) {
-                Capability::UnBan
-            } else {
-                Capability::ChangeUserRole
-            };
-            self.demand(capability, from, change.role, "a change of another's role")?;
-            self.state.held.insert(user, change.role);
-        }
-        for index in &update.removed {
-            let user = self.listed(*index)?;
-            let from = self.touch(&user)?;
-            let (capability, why) = if user == self.user {
-                (Capability::RemoveSelf, "leaving")
-            } else {
-                (Capability::RemoveParticipant, "the removal of another participant")
-            };
-            self.demand(capability, from, 0, why)?;
-            self.state.held.remove(&user);
-        }
-        for added in &update.added {
-            let user = added
-                .user
-                .user()
-                .map_err(|_| Violation::Invalid("a participant without a canonical URI"))?;
-            if self.start.held.contains_key(&user) || self.state.held.contains_key(&user) {
-                return Err(Violation::Invalid(
-                    "the added user is in the list, or is operated on twice",
-                ));
-            }
-            self.check_role(added.role)?;
-            if user == self.user {
-                self.open_join(added.role)?;
-            } else {
-                self.demand(
-                    Capability::AddParticipant,
-                    0,
-                    added.role,
-                    "the addition of a participant",
-                )?;
-            }
-            self.state.held.insert(user, added.role);
-        }
+fn allow(allowed: bool, why: &'static str) -> Result<(), Violation> {
+    if allowed {
         Ok(())
-    }
-
-    fn open_join(&self, target: u32) -> Result<(), Violation> {
-        let open = self.role.as_ref().is_some_and(|role| has(role, Capability::OpenJoin));
-        match self.change.actor {
-            Actor::Joiner(_) if !self.listed && open && self.may_move(0, target) => Ok(()),
-            _ => Err(Violation::NotAllowed("joining without being added")),
-        }
-    }
-
-    fn check_role(&self, index: u32) -> Result<(), Violation> {
-        if index == 0 || self.start.roles.role(index).is_none() {
-            return Err(Violation::Invalid("a role that is not in the roles list"));
-        }
-        Ok(())
-    }
-
-    /// The user at an index of the list at the start.
-    fn listed(&self, index: u32) -> Result<UserUri, Violation> {
-        let participant = usize::try_from(index)
-            .ok()
-            .and_then(|index| self.start.participants.participants.get(index))
-            .ok_or(Violation::Invalid("no participant at this index"))?;
-        participant
-            .user
-            .user()
-            .map_err(|_| Violation::Invalid("a participant without a canonical URI"))
-    }
-
-    /// The role of a user on whom no operation of this epoch was made yet.
-    fn touch(&self, user: &UserUri) -> Result<u32, Violation> {
-        match (self.start.role_index(user), self.state.role_index(user)) {
-            (Some(before), Some(now)) if before == now => Ok(now),
-            _ => Err(Violation::Invalid("two operations on one user")),
-        }
-    }
-
-    fn remove(&mut self, client: &ClientUri) -> Result<(), Violation> {
-        let user = client.user();
-        let own = user == self.user;
-        let allowed = match &self.change.actor {
-            Actor::Joiner(joiner) => joiner == client,
-            // Whose user is removed or banned goes, too, and may go by itself.
-            Actor::Member(_) if !self.state.participates(&user) => own || self.listed,
-            Actor::Member(_) if own => self.can(Capability::RemoveOwnClient),
-            Actor::Member(_) => self.can(Capability::Kick),
-        };
-        if !allowed {
-            return Err(Violation::NotAllowed("the removal of a client"));
-        }
-        self.state.remove_client(client)
-    }
-
-    fn add(&mut self, client: &ClientUri) -> Result<(), Violation> {
-        let user = client.user();
-        if !self.state.participates(&user) {
-            return Err(Violation::Invalid("a client whose user is not in the list"));
-        }
-        let own = user == self.user;
-        let joins_with_user = own && !self.listed;
-        let allowed = match &self.change.actor {
-            Actor::Joiner(joiner) => joiner == client && (joins_with_user || self.can(Capability::AddOwnClient)),
-            Actor::Member(_) if own => self.can(Capability::AddOwnClient),
-            Actor::Member(_) => self.can(Capability::AddParticipant),
-        };
-        if !allowed {
-            return Err(Violation::NotAllowed("the addition of a client"));
-        }
-        self.state.add_client(client.clone())
-    }
-
-    fn component(&mut self, component: ComponentId, operation: &AppDataOperation) -> Result<(), Violation> {
-        let capability = match component {
-            ComponentId::ROOM_METADATA => return self.metadata(operation),
-            ComponentId::FRANKING_AGENT if self.start.dictionary.component(component).is_some() => {
-                return Err(Violation::NotAllowed("another franking agent"));
-            }
-            ComponentId::OPERATIONAL_POLICY => Capability::ChangeMlsOperationalPolicies,
-            ComponentId::ROLES_LIST => {
-                if let AppDataOperation::Update(octets) = operation {
-                    self.state.roles = decode(octets, "roles list")?;
-                }
-                Capability::ChangeRoleDefinitions
-            }
-            ComponentId::PREAUTH_LIST => Capability::ChangePreauthorizedUserList,
-            ComponentId::BASE_ROOM_POLICY => Capability::ChangeRoomMembershipStyle,
-            _ => Capability::ChangeOtherPolicyAttribute,
-        };
-        if self.can(capability) {
-            Ok(())
-        } else {
-            Err(Violation::NotAllowed("a change of the room's policy"))
-        }
-    }
-
-    fn metadata(&self, operation: &AppDataOperation) -> Result<(), Violation> {
-        let before = match self.start.dictionary.component(ComponentId::ROOM_METADATA) {
-            Some(octets) => Some(decode::<RoomMetaData>(octets, "room metadata")?),
-            None => None,
-        };
-        let AppDataOperation::Update(octets) = operation else {
-            return Err(Violation::NotAllowed("the removal of the room's metadata"));
-        };
-        let after: RoomMetaData = decode(octets, "room metadata")?;
-        if before.as_ref().is_some_and(|before| before.room_uri != after.room_uri) {
-            return Err(Violation::Invalid("another room in the metadata"));
-        }
-        let avatar = &after.room_avatar;
-        if *avatar != IdentifierUri::default() && !avatar.octets().starts_with(b"https://") {
-            return Err(Violation::Invalid("an avatar that is not https"));
-        }
-        let before = before.unwrap_or_default();
-        let changed = [
-            (before.room_name != after.room_name, Capability::ChangeRoomName),
-            (
-                before.room_descriptions != after.room_descriptions,
-                Capability::ChangeRoomDescription,
-            ),
-            (before.room_avatar != after.room_avatar, Capability::ChangeRoomAvatar),
-            (before.room_subject != after.room_subject, Capability::ChangeRoomSubject),
-            (before.room_mood != after.room_mood, Capability::ChangeRoomMood),
-        ];
-        if changed
-            .iter()
-            .any(|(changed, capability)| *changed && !self.can(*capability))
-        {
-            return Err(Violation::NotAllowed("a change of the room's metadata"));
-        }
-        Ok(())
+    } else {
+        Err(Violation::NotAllowed(why))
     }
 }

@@ -7,13 +7,21 @@
 pub mod capability;
 pub mod components;
 pub mod judge;
+pub mod leaf;
+mod membership;
+mod numbers;
 pub mod participants;
+pub mod preauth;
+pub mod preset;
+mod values;
 pub mod view;
 
 pub use capability::Capability;
 pub use components::apply_components;
-pub use judge::{Actor, Change, Stage, judge};
+pub use judge::{Actor, Change, Evidence, Stage, judge};
+pub use leaf::Leaf;
 pub use participants::apply_participants;
+pub use preset::Preset;
 pub use view::RoomView;
 
 /// A rule that a change breaks. Always the fault of whoever asked for it.

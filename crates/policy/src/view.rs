@@ -10,7 +10,7 @@ use mimi::{
 };
 
 use crate::components::{decode, participants_of};
-use crate::{Capability, Violation};
+use crate::{Capability, Violation, values};
 
 /// Index of the role of banned users.
 pub const BANNED: u32 = 1;
@@ -197,11 +197,19 @@ impl RoomView {
         Ok(())
     }
 
-    /// Whether a room may be so after a commit: every rule on its state holds.
+    /// Whether a room may begin so, or be so after a commit: every rule on its state holds.
     ///
     /// # Errors
     /// The first rule that does not hold.
     pub fn check(&self) -> Result<(), Violation> {
+        self.check_clients()?;
+        self.check_components()?;
+        self.check_roles()?;
+        self.check_numbers(None)
+    }
+
+    /// Each client's user is in the list with a role that may have clients.
+    pub(crate) fn check_clients(&self) -> Result<(), Violation> {
         for user in self.clients.keys() {
             let role = self
                 .role(user)
@@ -210,50 +218,18 @@ impl RoomView {
                 return Err(Violation::Invalid("a client of a user whose role has no clients"));
             }
         }
-        self.check_numbers()
+        Ok(())
     }
 
-    /// The rules on its state that hold between commits, too: of roles and of numbers.
-    pub(crate) fn check_numbers(&self) -> Result<(), Violation> {
-        let mut indices = BTreeSet::new();
-        for role in &self.roles.roles {
-            if !indices.insert(role.index) {
-                return Err(Violation::Invalid("two roles with one index"));
-            }
-            if role.index != 0 && has(role, Capability::OpenJoin) {
-                return Err(Violation::Invalid("canOpenJoin on a role other than 0"));
-            }
+    /// The rules on roles that hold between commits, too.
+    pub(crate) fn check_roles(&self) -> Result<(), Violation> {
+        values::check_roles(&self.roles)?;
+        let known = |role: &u32| *role != 0 && self.roles.role(*role).is_some();
+        if self.held.values().all(known) {
+            Ok(())
+        } else {
+            Err(Violation::Invalid("a role that is not in the roles list"))
         }
-        let mut numbers: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
-        for (user, role) in &self.held {
-            if !indices.contains(role) || *role == 0 {
-                return Err(Violation::Invalid("a role that is not in the roles list"));
-            }
-            let (all, active) = numbers.entry(*role).or_default();
-            *all += 1;
-            *active += u32::from(self.is_active(user));
-        }
-        for role in self.roles.roles.iter().filter(|role| role.index != 0) {
-            let (all, active) = numbers.get(&role.index).copied().unwrap_or_default();
-            if all < role.minimum_participants || active < role.minimum_active_participants {
-                return Err(Violation::Limit("too few participants with a role"));
-            }
-            if role.maximum_participants.is_some_and(|max| all > max)
-                || role.maximum_active_participants.is_some_and(|max| active > max)
-            {
-                return Err(Violation::Limit("too many participants with a role"));
-            }
-        }
-        let clients = self.client_count();
-        let users = self.held.values().filter(|role| !self.is_ban(**role)).count();
-        let above = |max: Option<u32>, number: usize| max.is_some_and(|max| number > max as usize);
-        if above(self.base.max_clients, clients) || above(self.base.max_users, users) {
-            return Err(Violation::Limit("too many clients or users"));
-        }
-        if !self.base.multi_device && self.clients.values().any(|clients| clients.len() > 1) {
-            return Err(Violation::Limit("one client a user"));
-        }
-        Ok(())
     }
 
     /// Everything in it, in one order.

@@ -10,7 +10,9 @@ use mimi::{
     AppDataDictionary, AppDataOperation, AppDataUpdate, BaseRoomPolicy, ClientUri, ComponentId, Encode, Participant,
     ParticipantList, ParticipantListUpdate, Role, RoleChange, RoleData, UserUri,
 };
-use policy::{Actor, Capability, Change, RoomView, Stage, Violation, apply_components, apply_participants, judge};
+use policy::{
+    Actor, Capability, Change, Evidence, RoomView, Stage, Violation, apply_components, apply_participants, judge,
+};
 use proptest::prelude::*;
 
 const BANNED: u32 = 1;
@@ -114,6 +116,7 @@ fn room_with(roles: &RoleData, base: &BaseRoomPolicy) -> RoomView {
 fn base() -> BaseRoomPolicy {
     BaseRoomPolicy {
         multi_device: true,
+        policy_component_ids: vec![ComponentId::ROLES_LIST],
         ..BaseRoomPolicy::default()
     }
 }
@@ -129,6 +132,7 @@ fn by(actor: &str) -> Change {
         removes: Vec::new(),
         adds: Vec::new(),
         authorized: false,
+        evidence: Evidence::default(),
     }
 }
 
@@ -469,7 +473,11 @@ fn a_fixed_membership_and_a_single_device_hold() {
         ..by("alice")
     };
     assert!(judge(&room_with(&roles(), &fixed), &[change], Stage::Committed).is_err());
-    let single = room_with(&roles(), &BaseRoomPolicy::default());
+    let single = BaseRoomPolicy {
+        multi_device: false,
+        ..base()
+    };
+    let single = room_with(&roles(), &single);
     assert_eq!(single.check(), Err(Violation::Limit("one client a user")));
 }
 

@@ -179,9 +179,9 @@ impl Room {
 
     /// Remembers who is on the way out by what was just accepted.
     fn mark_departures(&mut self, change: &Change, rows: &mut Rows) {
-        let actor = change.actor.client().user();
+        let actor = change.actor.user();
         for user in departing(change, &self.committed) {
-            if user == actor {
+            if actor.as_ref() == Some(&user) {
                 rows.insert(RowId::Leaving(user.clone()), Some(Row::Leaving));
                 self.leaving.insert(user);
             } else {

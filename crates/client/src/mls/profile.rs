@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use mimi::codec::Encode as _;
+use mimi::codec::{Decode as _, Encode as _};
 use mimi::metadata::{RoomMetaData, Text};
+use mimi::mls::Credential;
 use mimi::operational::{AppMessagePolicy, OperationalParameters, PendingProposalPolicy};
 use mimi::role::RoleChangeTargets;
 use mimi::{BaseRoomPolicy, ComponentId, ParticipantList, Role, RoleData, RoomUri};
@@ -16,6 +17,9 @@ use openmls::prelude::{
     MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig, ProposalType, RequiredCapabilitiesExtension,
     SenderRatchetConfiguration,
 };
+
+use policy::Preset;
+use policy::preset::UnknownPreset;
 
 use super::identity::Identity;
 use super::{CIPHERSUITE, MemberError, wire};
@@ -47,6 +51,9 @@ pub struct RoomProfile {
     pub epoch_tolerance: u8,
     /// The founder's role.
     pub founder: u32,
+    /// The example policy that its roles follow; `open` has no effect then. Otherwise they are those of
+    /// [`Preset::Cooperative`], without its policy enforcer.
+    pub preset: Option<Preset>,
 }
 
 impl Default for RoomProfile {
@@ -56,11 +63,26 @@ impl Default for RoomProfile {
             open: false,
             epoch_tolerance: 8,
             founder: ADMIN,
+            preset: None,
         }
     }
 }
 
 impl RoomProfile {
+    /// A room that follows an example policy of mimi-room-policy, appendix A, with its founder as super_admin. The hub is
+    /// its policy enforcer.
+    ///
+    /// # Errors
+    /// No preset has this name.
+    pub fn preset(name: &str) -> Result<Self, UnknownPreset> {
+        let preset: Preset = name.parse()?;
+        Ok(Self {
+            founder: preset.founder(),
+            preset: Some(preset),
+            ..Self::default()
+        })
+    }
+
     /// Founds the room's group with `identity` alone in it.
     pub(super) fn found(
         &self,
@@ -71,7 +93,9 @@ impl RoomProfile {
         let hub = ExternalSender::tls_deserialize_exact_bytes(hub_sender)
             .map_err(|_| MemberError::Malformed("the hub's ExternalSender"))?;
         let mut dictionary = AppDataDictionary::new();
-        for (component, data) in self.components(identity, room) {
+        let enforcer = mimi::mls::ExternalSender::decode_exact(hub_sender)
+            .map_err(|_| MemberError::Malformed("the hub's ExternalSender"))?;
+        for (component, data) in self.components(identity, room, &enforcer.credential) {
             dictionary.insert(component.0, data);
         }
         let (extensions, proposals, credentials) = required();
@@ -104,7 +128,7 @@ impl RoomProfile {
         .map_err(MemberError::mls)
     }
 
-    fn components(&self, identity: &Identity, room: &RoomUri) -> BTreeMap<ComponentId, Vec<u8>> {
+    fn components(&self, identity: &Identity, room: &RoomUri, enforcer: &Credential) -> BTreeMap<ComponentId, Vec<u8>> {
         let participants = ParticipantList {
             participants: vec![wire::participant(&identity.uri.user(), self.founder)],
         };
@@ -125,6 +149,13 @@ impl RoomProfile {
             },
             ..OperationalParameters::default()
         };
+        let list = (ComponentId::PARTICIPANT_LIST, participants.encode());
+        let metadata = (ComponentId::ROOM_METADATA, metadata.encode());
+        if let Some(preset) = self.preset {
+            let components = preset.components(enforcer, &operation).into_iter();
+            let components = components.map(|(component, value)| (component, value.to_vec()));
+            return components.chain([list, metadata]).collect();
+        }
         let policy = BaseRoomPolicy {
             multi_device: true,
             persistent_room: true,
@@ -132,8 +163,8 @@ impl RoomProfile {
             ..BaseRoomPolicy::default()
         };
         BTreeMap::from([
-            (ComponentId::PARTICIPANT_LIST, participants.encode()),
-            (ComponentId::ROOM_METADATA, metadata.encode()),
+            list,
+            metadata,
             (ComponentId::OPERATIONAL_POLICY, operation.encode()),
             (ComponentId::ROLES_LIST, self.roles().encode()),
             (ComponentId::BASE_ROOM_POLICY, policy.encode()),

@@ -8,8 +8,9 @@ use mimi::update::HandshakeBundle;
 use mimi::{ClientUri, Provider};
 use openmls::prelude::ProposalOrRefType;
 use openmls::prelude::{Proposal, QueuedProposal, StagedCommit};
-use policy::{Actor, Capability, Change, RoomView, Stage, judge};
+use policy::{Actor, Capability, Change, Evidence, RoomView, Stage, judge};
 
+use super::proposals::leaf_of;
 use crate::decision::CommitAppend;
 use crate::group::codec::encode_delta;
 use crate::group::{added, client_of, dictionary_after};
@@ -40,7 +41,7 @@ impl Room {
         let successor = self.successor(&actor, commit)?;
         let after = match successor {
             Some(_) => self.committed.clone(),
-            None => self.judge_commit(&actor, &staged)?,
+            None => self.judge_commit(&actor, commit, &staged)?,
         };
         let group_info = self.group.check_group_info(&group_info, &staged, &message, committer)?;
         self.group.check_tree(&ratchet_tree, &staged)?;
@@ -59,7 +60,7 @@ impl Room {
             after,
             joiner: match &actor {
                 Actor::Joiner(client) => Some(client.user()),
-                Actor::Member(_) => None,
+                _ => None,
             },
             successor,
         })
@@ -82,13 +83,16 @@ impl Room {
             }
             _ => return Err(Refusal::NotAllowed("a commit from outside the group")),
         };
-        if actor.client().provider() != from {
+        let client = actor
+            .client()
+            .ok_or(Refusal::NotAllowed("a commit from outside the group"))?;
+        if client.provider() != from {
             return Err(Refusal::Forbidden("the committer is a client of another provider"));
         }
-        let user = actor.client().user();
+        let user = client.user();
         match actor {
             Actor::Member(_) => self.check_acts(&user)?,
-            Actor::Joiner(_) => {
+            _ => {
                 if self.blocked.contains(&user) {
                     return Err(Refusal::NotAllowed("a participant whose removal or ban was accepted"));
                 }
@@ -115,7 +119,7 @@ impl Room {
                     .flat_map(|bundle| bundle.references.iter().chain(&bundle.self_removes))
                     .collect()
             }
-            Actor::Joiner(_) => self.pending.iter().flat_map(|bundle| &bundle.self_removes).collect(),
+            _ => self.pending.iter().flat_map(|bundle| &bundle.self_removes).collect(),
         };
         if !pending.is_subset(&named) {
             return Err(Refusal::NotAllowed("pending-proposals"));
@@ -129,7 +133,7 @@ impl Room {
     /// The committer's leaf, whose client stays the same.
     fn committer_leaf(&self, actor: &Actor, message: &Message, staged: &StagedCommit) -> Result<u32, Refusal> {
         let client = staged.update_path_leaf_node().map(|leaf| client_of(leaf.credential()));
-        if client.is_some_and(|client| client.as_ref() != Some(actor.client())) {
+        if client.is_some_and(|client| client.as_ref() != actor.client()) {
             return Err(Refusal::NotAllowed("a commit that gives its sender another name"));
         }
         match message.sender() {
@@ -151,15 +155,15 @@ impl Room {
         if commit.proposals.len() > 1 {
             return Err(Refusal::NotAllowed("a ReInit beside other proposals"));
         }
-        let user = actor.client().user();
-        if !self.effective.can(&user, Capability::SendMlsReinitProposal) {
+        let may = |user| self.effective.can(&user, Capability::SendMlsReinitProposal);
+        if !actor.user().is_some_and(may) {
             return Err(Refusal::NotAllowed("a ReInit"));
         }
         Ok(Some(successor))
     }
 
     /// What the commit makes of the room, if its rules let it.
-    fn judge_commit(&self, actor: &Actor, staged: &StagedCommit) -> Result<RoomView, Refusal> {
+    fn judge_commit(&self, actor: &Actor, commit: &Commit, staged: &StagedCommit) -> Result<RoomView, Refusal> {
         let values: Vec<&QueuedProposal> = staged
             .queued_proposals()
             .filter(|queued| queued.proposal_or_ref_type() == ProposalOrRefType::Proposal)
@@ -175,8 +179,15 @@ impl Room {
             Actor::Member(_) => self.pending.iter().map(|bundle| bundle.change.clone()).collect(),
             Actor::Joiner(joiner) => {
                 own.adds.push(joiner.clone());
+                let leaf = commit
+                    .leaf
+                    .as_ref()
+                    .map(|leaf| leaf_of(joiner, &leaf.view()))
+                    .transpose()?;
+                own.evidence.leaves.extend(leaf);
                 self.departures().collect()
             }
+            _ => return Err(Refusal::NotAllowed("a commit from outside the group")),
         };
         changes.push(own);
         let after = judge(&self.committed, &changes, Stage::Committed)
@@ -196,9 +207,10 @@ impl Room {
         leavers.map(|bundle| Change {
             actor: bundle.change.actor.clone(),
             components: Vec::new(),
-            removes: vec![bundle.change.actor.client().clone()],
+            removes: bundle.change.actor.client().cloned().into_iter().collect(),
             adds: Vec::new(),
             authorized: true,
+            evidence: Evidence::default(),
         })
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mimi::group_info::{GroupInfoRatchetTreeTbe, GroupInfoRequest, PendingProposal};
 use mimi::{Encode as _, Provider};
-use policy::Capability;
+use policy::{Capability, preauth};
 
 use super::decode;
 use crate::command::GroupInfoGrant;
@@ -12,7 +12,7 @@ use crate::{Answer, Decision, Refusal, Room};
 
 impl Room {
     /// Grants the GroupInfo to whom an external commit would be granted: a client of a participant who may add its own
-    /// clients, or of anybody in an open room.
+    /// clients, of anybody in an open room, or of who is preauthorized.
     pub(super) fn decide_group_info(&self, from: &Provider, body: &Bytes) -> Result<Decision, Refusal> {
         let request: GroupInfoRequest = decode(body)?;
         let client = request.requesting_credential.client();
@@ -32,7 +32,10 @@ impl Room {
         let user = client.user();
         let may_join = match self.effective.role_index(&user) {
             Some(_) => self.effective.participates(&user) && self.effective.can(&user, Capability::AddOwnClient),
-            None => self.effective.is_open(),
+            None => {
+                let claims = preauth::claims(&request.requesting_credential);
+                self.effective.is_open() || self.effective.lets_in(&claims)
+            }
         };
         if self.blocked.contains(&user) || !may_join || !self.external_commits_allowed() {
             return Err(Refusal::NotAllowed("joining by oneself"));

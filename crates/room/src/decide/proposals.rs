@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use mimi::Provider;
-use mimi::mls::{Message, Sender};
+use mimi::mls::{Credential, LeafNode, LeafNodeView, Message, Sender};
+use mimi::{ClientUri, Decode as _, Provider};
+use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{Proposal, QueuedProposal, Sender as MlsSender};
-use policy::{Actor, Change, Stage, judge};
+use policy::{Actor, Change, Evidence, Leaf, Stage, judge, preauth};
 
 use crate::decision::ProposalsAppend;
 use crate::group::codec::encode_queued;
@@ -31,11 +32,11 @@ impl Room {
             .map(|message| self.group.verify_proposal(message))
             .collect::<Result<Vec<_>, _>>()?;
         let change = self.change_of_members(&queued)?;
-        let user = change.actor.client().user();
+        let user = change.actor.user();
         let only_goes = change.components.is_empty()
             && change.adds.is_empty()
-            && change.removes.iter().all(|client| client.user() == user);
-        if self.blocked.contains(&user) && !only_goes {
+            && change.removes.iter().all(|client| Some(client.user()) == user);
+        if user.is_some_and(|user| self.blocked.contains(&user)) && !only_goes {
             return Err(Refusal::NotAllowed("a participant whose removal or ban was accepted"));
         }
         let changes: Vec<Change> = self
@@ -108,7 +109,14 @@ impl Room {
         actor: Actor,
         queued: impl IntoIterator<Item = &'a QueuedProposal>,
     ) -> Result<Change, Refusal> {
+        let credential = actor
+            .client()
+            .map(|client| Credential::basic(client.as_str().to_owned()));
         let mut change = Change {
+            evidence: Evidence {
+                claims: credential.as_ref().map(preauth::claims).unwrap_or_default(),
+                ..Evidence::default()
+            },
             actor,
             components: Vec::new(),
             removes: Vec::new(),
@@ -119,9 +127,13 @@ impl Room {
             match queued.proposal() {
                 Proposal::Add(add) => {
                     let client = client_of(add.key_package().leaf_node().credential());
-                    change
-                        .adds
-                        .push(client.ok_or(Refusal::NotAllowed("a credential that names no client"))?);
+                    let client = client.ok_or(Refusal::NotAllowed("a credential that names no client"))?;
+                    let unreadable = Refusal::NotAllowed("a leaf that cannot be read");
+                    let octets = add.key_package().leaf_node().tls_serialize_detached();
+                    let leaf = octets.ok().and_then(|octets| LeafNode::decode_exact(&octets).ok());
+                    let leaf = leaf_of(&client, &leaf.ok_or(unreadable)?.view())?;
+                    change.evidence.leaves.push(leaf);
+                    change.adds.push(client);
                 }
                 Proposal::Remove(remove) => {
                     let client = self.group.client(remove.removed().u32());
@@ -129,7 +141,7 @@ impl Room {
                         .removes
                         .push(client.ok_or(Refusal::NotAllowed("no client at the leaf to be removed"))?);
                 }
-                Proposal::SelfRemove => change.removes.push(change.actor.client().clone()),
+                Proposal::SelfRemove => change.removes.extend(change.actor.client().cloned()),
                 Proposal::AppDataUpdate(update) => change.components.push(read_update(update)),
                 Proposal::ExternalInit(_) if matches!(change.actor, Actor::Joiner(_)) => {}
                 _ => return Err(Refusal::NotAllowed("a kind of proposal that this hub does not carry")),
@@ -137,6 +149,11 @@ impl Room {
         }
         Ok(change)
     }
+}
+
+/// What a leaf says of its client.
+pub(super) fn leaf_of(client: &ClientUri, leaf: &LeafNodeView<'_>) -> Result<Leaf, Refusal> {
+    Leaf::of(client.clone(), leaf).map_err(|violation| Refusal::NotAllowed(violation.why()))
 }
 
 /// Proposals as they wait.
