@@ -169,7 +169,7 @@ async fn books_grants_and_profile_are_the_tokens_users() {
     let profile = Profile {
         who_may_add: WhoMayAdd::WithConsent.into(),
     };
-    api.set_profile(alices(profile.clone())).await.unwrap();
+    api.set_profile(alices(profile)).await.unwrap();
     assert_eq!(world.follower.profile_set.asked().pop().unwrap().user, ALICE);
     let read = api.read_profile(alices(ReadProfileCall {})).await.unwrap();
     assert_eq!(read.into_inner(), profile);
