@@ -400,6 +400,17 @@ fn refusals_travel_as_the_drafts_say() {
 // Founding.
 
 #[test]
+fn p_31_a_room_of_each_example_policy_is_founded_and_takes_a_participant() {
+    for preset in policy::Preset::ALL {
+        let profile = RoomProfile::preset(preset.name()).unwrap();
+        let (world, alice, _) = pair_with(&profile);
+        assert_eq!(world.room.epoch(), Epoch(1), "{preset:?}");
+        assert_eq!(alice.participants(&id()).unwrap().participants.len(), 2);
+    }
+    assert!(RoomProfile::preset("anarchic").is_err());
+}
+
+#[test]
 fn a_room_is_founded_at_its_own_provider_by_a_whole_group_of_its_own() {
     let (_, good, _) = founding(&RoomProfile::default());
     let found = |founding: Founding| Room::found(id(), founding, Millis(1)).map(drop);
