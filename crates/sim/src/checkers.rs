@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use client::mls::Received;
 use ledger::LogEntry;
 use mimi::codec::Decode as _;
 use mimi::notify::FanoutMessage;
@@ -11,12 +10,13 @@ use mimi::{Provider, RoomUri};
 use room::{Chain, Digest, EntryKind, Epoch, Seq, Shown};
 use route::ShardId;
 
+use crate::rest::{at_rest, clients_have_everything_once, followers_have_everything};
 use crate::shadow::rooms_reopen_as_they_were;
 use crate::trace::{Asked, Body, Brought, Event, Item, Verdict, What};
 use crate::truth::Evidence;
 use crate::world::STEP;
 
-type Judged = Result<(), String>;
+pub(crate) type Judged = Result<(), String>;
 
 /// A promise: its name, and whether the evidence keeps it.
 pub(crate) type Promise = (&'static str, fn(&Evidence) -> Judged);
@@ -49,6 +49,7 @@ pub(crate) fn judge(promises: &[Promise], evidence: &Evidence) -> Judged {
         .try_for_each(|(name, keeps)| keeps(evidence).map_err(|how| format!("broken promise: {name}: {how}")))
 }
 
+/// Or else: how the promise is broken.
 macro_rules! ensure {
     ($holds:expr, $($how:tt)+) => {
         if !$holds {
@@ -56,6 +57,8 @@ macro_rules! ensure {
         }
     };
 }
+
+pub(crate) use ensure;
 
 /// Offsets and seqs without gaps, chains whole, accepted times strictly increasing, and each room as its log says.
 pub(crate) fn one_entry_per_seq(evidence: &Evidence) -> Judged {
@@ -367,108 +370,7 @@ pub(crate) fn providers_see_their_rooms_only(evidence: &Evidence) -> Judged {
     Ok(())
 }
 
-/// Every entry is in the inbox of every follower to which it is due.
-pub(crate) fn followers_have_everything(evidence: &Evidence) -> Judged {
-    for entry in evidence.entries() {
-        for recipient in &entry.recipients.0 {
-            let provider = &recipient.provider;
-            let inbox = evidence
-                .inboxes
-                .get(provider)
-                .ok_or_else(|| format!("{provider} is nobody's"))?;
-            let item = inbox
-                .rooms
-                .get(&entry.room)
-                .and_then(|entries| entries.get(&entry.seq.0));
-            ensure!(item.is_some(), "{provider} lacks {} {}", entry.room, entry.seq.0);
-        }
-    }
-    Ok(())
-}
-
-/// Each client read every message of its time in the room once, and understood everything that it was given.
-pub(crate) fn clients_have_everything_once(evidence: &Evidence) -> Judged {
-    let asked: BTreeMap<Digest, &Asked> = asked(evidence)
-        .into_values()
-        .filter_map(|asked| Some((asked.digest?, asked)))
-        .collect();
-    let mut messages: BTreeMap<&RoomUri, Vec<(u64, &Asked)>> = BTreeMap::new();
-    for entry in evidence.entries().filter(|entry| entry.kind == EntryKind::Message) {
-        let digest = Digest::of(fanout(entry)?.message().octets());
-        let asked = asked
-            .get(&digest)
-            .ok_or_else(|| format!("{} {} is nobody's", entry.room, entry.seq.0))?;
-        messages.entry(&entry.room).or_default().push((entry.seq.0, asked));
-    }
-    for client in evidence.standings.keys() {
-        for (room, messages) in &messages {
-            let heard: Vec<(u64, &Received)> = heard(evidence, client, room).collect();
-            for (seq, what) in &heard {
-                let understood = !matches!(what, Received::Undecryptable(_) | Received::OutOfStep(_));
-                ensure!(understood, "{client} {room} {seq}: {what:?}");
-            }
-            let founded = asked_to_found(evidence, client, room);
-            for (seq, asked) in messages {
-                let due = is_due(&heard, founded, *seq, asked.epoch);
-                let count = heard.iter().filter(|(at, what)| at == seq && is_message(what)).count();
-                ensure!(
-                    count == usize::from(due),
-                    "{client} read {room} {seq} {count} times, due: {due}"
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Nothing is under way: cursors have reached every entry that is due, shards are owned, members agree.
-pub(crate) fn at_rest(evidence: &Evidence) -> Judged {
-    for (shard, held) in &evidence.shards {
-        for entry in &held.log {
-            for recipient in &entry.recipients.0 {
-                let cursor = held.cursors.get(&recipient.provider);
-                let done = cursor.is_some_and(|cursor| cursor.is_done(entry.offset));
-                ensure!(
-                    done,
-                    "shard {shard}: {}'s cursor has not reached {}",
-                    recipient.provider,
-                    entry.offset.0
-                );
-            }
-        }
-        let fence = evidence.events.iter().rev().find_map(|(_, event)| match event {
-            Event::Fence { shard: of, owned, .. } if *of == shard.0 => Some(*owned),
-            _ => None,
-        });
-        ensure!(fence == Some(true), "shard {shard} is nobody's");
-    }
-    for (room, head) in &evidence.rooms {
-        let mut agreed = None;
-        for (client, standing) in &evidence.standings {
-            if heard(evidence, client, room).next().is_none() && !asked_to_found(evidence, client, room) {
-                continue;
-            }
-            ensure!(standing.settled, "{client} still has something to do");
-            let Some(epoch) = standing.epoch else { continue };
-            ensure!(
-                epoch == head.epoch.0,
-                "{client} is in epoch {epoch}, {room} in {}",
-                head.epoch.0
-            );
-            let authenticator = agreed.get_or_insert(&standing.authenticator);
-            ensure!(
-                **authenticator == standing.authenticator,
-                "{client} is in another epoch {epoch} than others"
-            );
-        }
-        ensure!(agreed.is_some(), "nobody is in {room}");
-    }
-    let open = asked(evidence).len() - evidence.events.iter().filter(|(_, event)| is_answer(event)).count();
-    ensure!(open == 0, "{open} requests are not answered");
-    Ok(())
-}
-
-fn asked(evidence: &Evidence) -> BTreeMap<u64, &Asked> {
+pub(crate) fn asked(evidence: &Evidence) -> BTreeMap<u64, &Asked> {
     let asked = evidence.events.iter().filter_map(|(_, event)| match event {
         Event::Asked(asked) => Some((asked.ask, asked)),
         _ => None,
@@ -476,45 +378,7 @@ fn asked(evidence: &Evidence) -> BTreeMap<u64, &Asked> {
     asked.collect()
 }
 
-fn asked_to_found(evidence: &Evidence, client: &str, room: &RoomUri) -> bool {
-    let founded = |asked: &&Asked| asked.what == What::Found && asked.client == client && asked.room == *room;
-    asked(evidence).into_values().any(|asked| founded(&asked))
-}
-
-fn is_answer(event: &Event) -> bool {
-    matches!(event, Event::Answered { .. })
-}
-
-fn is_message(what: &Received) -> bool {
-    matches!(what, Received::Message(_))
-}
-
-fn heard<'a>(evidence: &'a Evidence, by: &'a str, of: &'a RoomUri) -> impl Iterator<Item = (u64, &'a Received)> + 'a {
-    evidence.events.iter().filter_map(move |(_, event)| match event {
-        Event::Heard {
-            client,
-            room,
-            seq,
-            what,
-        } if client == by && room == of => Some((*seq, what)),
-        _ => None,
-    })
-}
-
-/// Whether a message at `at`, sent in `epoch`, is for a client that heard this.
-fn is_due(heard: &[(u64, &Received)], founded: bool, at: u64, epoch: u64) -> bool {
-    let mut entered = founded.then_some(0);
-    for (_, what) in heard.iter().take_while(|(seq, _)| *seq < at) {
-        match what {
-            Received::Joined { epoch } => entered = Some(*epoch),
-            Received::Removed => entered = None,
-            _ => {}
-        }
-    }
-    entered.is_some_and(|entered| epoch >= entered)
-}
-
-fn fanout(entry: &LogEntry) -> Result<FanoutMessage, String> {
+pub(crate) fn fanout(entry: &LogEntry) -> Result<FanoutMessage, String> {
     let place = || format!("{} {}", entry.room, entry.seq.0);
     FanoutMessage::decode_exact(&entry.message).map_err(|error| format!("{} is no FanoutMessage: {error}", place()))
 }

@@ -7,7 +7,8 @@
 //! * [`scenario`] plays one seed: phase one with faults, phase two without until everything has converged.
 //! * [`faults`] is the plan that a seed makes; [`store`], [`follower`], [`hubs`] and [`world`] carry it out.
 //! * [`trace`] records what happens, [`marks`] which rare branches were reached, [`truth`] what the store holds in the end.
-//! * [`checkers`] are the promises, as functions of the record.
+//! * [`checkers`], [`rest`] and [`shadow`] are the promises, as functions of the record; [`doctored`] shows that each can
+//!   fail, [`runs`] plays the seeds.
 //!
 //! `cargo test -p sim` plays [`scenario::SEEDS`] seeds and those in `seeds.txt`; `SIM_SEED=17 cargo test -p sim` plays one
 //! seed, `SIM_SEEDS=500 cargo test -p sim` many.
@@ -22,6 +23,8 @@ mod hubs;
 mod link;
 mod marks;
 mod puppet;
+mod rest;
+mod runs;
 mod scenario;
 mod shadow;
 mod store;
@@ -29,3 +32,4 @@ mod trace;
 mod truth;
 mod wire;
 mod world;
+mod written;

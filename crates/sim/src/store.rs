@@ -23,8 +23,9 @@ use tokio::runtime::Runtime;
 
 use crate::faults::{self, Fate, Rates};
 use crate::marks::Mark;
-use crate::trace::{Event, Record};
+use crate::trace::Record;
 use crate::world;
+use crate::written::Wrote;
 
 /// One way to or from the store.
 const LATENCY_MS: std::ops::Range<u64> = 1..8;
@@ -80,15 +81,6 @@ struct Flight {
     wrote: Wrote,
     orphan: bool,
     late: bool,
-}
-
-/// What a transaction writes, as far as the record needs it.
-#[derive(Debug, Clone, Default)]
-struct Wrote {
-    anything: bool,
-    log: bool,
-    index: bool,
-    rows: Vec<Event>,
 }
 
 impl fmt::Debug for Service {
@@ -482,61 +474,4 @@ impl BackendTransaction for Faulty {
         tokio::time::sleep(launch.round_trip).await;
         service.answer(&launch)
     }
-}
-
-impl Wrote {
-    /// Recognises the rows that the promises speak of: fences (crate `shard`), tails and entries (crate `ledger`).
-    fn see(&mut self, mutation: &Mutation) {
-        self.anything = true;
-        let Mutation::Set { key, value } = mutation else { return };
-        match (key.as_ref(), value.as_ref()) {
-            ([b'F', shard @ ..], [1, rest @ ..]) => {
-                let (Ok(shard), Some((term, owner))) = (shard.try_into(), rest.split_first_chunk()) else {
-                    return;
-                };
-                let (shard, term) = (u32::from_be_bytes(shard), u64::from_be_bytes(*term));
-                self.rows.push(Event::Fence {
-                    shard,
-                    term,
-                    owned: owner.first() == Some(&1),
-                });
-            }
-            ([b'S', a, b, c, d, table, ..], [_, row @ ..]) => match table {
-                b'l' => self.log = true,
-                b'i' => self.index = true,
-                b't' => self.rows.extend(tail(u32::from_be_bytes([*a, *b, *c, *d]), row)),
-                _ => {}
-            },
-            _ => {}
-        }
-    }
-}
-
-/// The tail row, as the ledger's golden bytes fix it.
-#[derive(Clone, PartialEq, prost::Message)]
-struct TailRow {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(uint64, tag = "2")]
-    opening: u64,
-    #[prost(uint64, tag = "3")]
-    batch: u64,
-    #[prost(uint64, tag = "4")]
-    next: u64,
-}
-
-fn tail(shard: u32, row: &[u8]) -> Option<Event> {
-    let TailRow {
-        term,
-        opening,
-        batch,
-        next,
-    } = prost::Message::decode(row).ok()?;
-    Some(Event::Tail {
-        shard,
-        term,
-        opening,
-        batch,
-        next,
-    })
 }
