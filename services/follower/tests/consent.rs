@@ -457,20 +457,14 @@ async fn c_8_who_floods_a_book_loses_only_what_is_its_own() {
     for n in 0..2 * CONSENT_PROVIDER_MAX {
         world.hear(&request(&format!("sock{n}"), None)).await;
     }
-    let mut asked = Vec::new();
-    let mut after = None;
-    loop {
-        let (page, last) = world
-            .follower
-            .consents(&ours("bob"), Book::Asked, after.as_ref())
-            .await
-            .unwrap();
-        asked.extend(page);
-        after = last;
-        if after.is_none() {
-            break;
-        }
-    }
+    let page = async |after: Option<Scope>| {
+        let page = world.follower.consents(&ours("bob"), Book::Asked, after.as_ref()).await;
+        page.unwrap()
+    };
+    let (mut asked, last) = page(None).await;
+    let (rest, end) = page(last).await;
+    assert_eq!(end, None);
+    asked.extend(rest);
     assert_eq!(asked.len(), CONSENT_PROVIDER_MAX + 1);
     assert!(asked.iter().any(|noted| noted.other.provider() == &provider("c")));
 }
@@ -532,19 +526,12 @@ async fn a_grant_with_anothers_key_package_or_in_anothers_name_is_refused() {
     let foreign = grant(None, &bob.key_packages(1).unwrap());
     let heard = world.follower.receive_consent(&provider("a"), &foreign).await;
     assert!(matches!(heard, Err(Fault::Malformed(_))));
-    for (source, entry) in [
-        ("c", request("alice", None)),
-        ("c", grant(None, &[])),
-        ("a", foreign_target()),
-    ] {
+    let not_ours = entry(ConsentOperation::Request, &theirs("alice"), &theirs("carol"), None);
+    for (source, entry) in [("c", request("alice", None)), ("c", grant(None, &[])), ("a", not_ours)] {
         let heard = world.follower.receive_consent(&provider(source), &entry).await;
         assert!(matches!(heard, Err(Fault::Forbidden(_))), "{source}");
     }
     assert!(world.book("bob", Book::Received).await.is_empty());
-}
-
-fn foreign_target() -> Bytes {
-    entry(ConsentOperation::Request, &theirs("alice"), &theirs("carol"), None)
 }
 
 #[tokio::test]
