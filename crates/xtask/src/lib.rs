@@ -8,6 +8,8 @@ pub mod walls;
 
 /// The root of the checkout.
 pub fn root() -> PathBuf {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in crates/");
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in crates/");
     crates.parent().expect("crates/ lies in the root").to_path_buf()
 }

@@ -22,5 +22,9 @@ fn main() -> anyhow::Result<ExitCode> {
     for breach in &breaches {
         eprintln!("{breach}");
     }
-    Ok(if breaches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if breaches.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -29,7 +29,9 @@ pub fn inspect(name: &str, text: &str) -> Vec<String> {
     let mut breaches = Vec::new();
     let lines = text.lines().count();
     if lines > LINES_MAX {
-        breaches.push(format!("{name} has {lines} lines, more than {LINES_MAX}: which concept is missing?"));
+        breaches.push(format!(
+            "{name} has {lines} lines, more than {LINES_MAX}: which concept is missing?"
+        ));
     }
     let mut after_select = None;
     for (index, line) in text.lines().enumerate() {
@@ -37,7 +39,9 @@ pub fn inspect(name: &str, text: &str) -> Vec<String> {
         if let Some(opened) = after_select.take()
             && code != "biased;"
         {
-            breaches.push(format!("{name}:{opened}: this select! is not biased, so a run cannot be repeated"));
+            breaches.push(format!(
+                "{name}:{opened}: this select! is not biased, so a run cannot be repeated"
+            ));
         }
         if code.ends_with("select! {") && !code.starts_with("//") {
             after_select = Some(index + 1);
@@ -50,7 +54,9 @@ pub fn inspect(name: &str, text: &str) -> Vec<String> {
 }
 
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let Ok(entries) = fs::read_dir(directory) else { return Ok(()) };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Ok(());
+    };
     for entry in entries {
         let path = entry.with_context(|| format!("list {}", directory.display()))?.path();
         if path.is_dir() {

@@ -13,22 +13,68 @@ pub const WALLS: &[(&str, &[&str])] = &[
     ("proto", &["*"]),
     ("mimi", &["*", "tokio", "futures", "async-trait", "openmls"]),
     ("policy", &["*", "!mimi", "tokio", "futures", "async-trait", "openmls"]),
-    ("room", &["*", "!mimi", "!policy", "tokio", "futures", "async-trait", "actix", "quinn", "tracing", "rand"]),
+    (
+        "room",
+        &[
+            "*",
+            "!mimi",
+            "!policy",
+            "tokio",
+            "futures",
+            "async-trait",
+            "actix",
+            "quinn",
+            "tracing",
+            "rand",
+        ],
+    ),
     ("route", &["*"]),
     ("store", &["*", "actix", "quinn"]),
     ("shard", &["*", "!store", "!route", "actix", "quinn"]),
-    ("ledger", &["*", "!mimi", "!room", "!store", "!shard", "!route", "actix", "quinn"]),
+    (
+        "ledger",
+        &["*", "!mimi", "!room", "!store", "!shard", "!route", "actix", "quinn"],
+    ),
     ("link", &["*", "!proto", "!mimi", "actix"]),
     ("peer", &["*", "!proto", "!mimi", "!link", "actix"]),
     ("fanout", &["actix", "quinn", "room", "shard", "hub", "link", "peer"]),
-    ("hub", &["quinn", "link", "peer", "daemon", "client", "nave-edge", "nave-hub", "nave-follower", "nave"]),
+    (
+        "hub",
+        &[
+            "quinn",
+            "link",
+            "peer",
+            "daemon",
+            "client",
+            "nave-edge",
+            "nave-hub",
+            "nave-follower",
+            "nave",
+        ],
+    ),
     ("daemon", &["*", "actix"]),
     ("client", &["*", "!mimi", "!policy", "!proto", "actix", "fjall"]),
     ("sim", &["nave", "nave-edge", "nave-hub", "nave-follower"]),
     ("xtask", &["*"]),
-    ("nave-edge", &["store", "ledger", "room", "shard", "hub", "fanout", "client", "actix"]),
+    (
+        "nave-edge",
+        &["store", "ledger", "room", "shard", "hub", "fanout", "client", "actix"],
+    ),
     ("nave-hub", &["client", "nave-edge", "nave-follower", "nave", "actix"]),
-    ("nave-follower", &["hub", "room", "shard", "fanout", "client", "nave-edge", "nave-hub", "nave", "actix"]),
+    (
+        "nave-follower",
+        &[
+            "hub",
+            "room",
+            "shard",
+            "fanout",
+            "client",
+            "nave-edge",
+            "nave-hub",
+            "nave",
+            "actix",
+        ],
+    ),
     ("nave", &["hub", "room", "shard", "fanout", "actix"]),
 ];
 
@@ -59,7 +105,9 @@ pub fn check(walls: &[(&str, &[&str])], imports: &BTreeMap<String, BTreeSet<Stri
     let mut breaches = Vec::new();
     for (member, imported) in imports {
         let Some((_, wall)) = walls.iter().find(|(name, _)| name == member) else {
-            breaches.push(format!("{member} has no wall: add it to WALLS in crates/xtask/src/walls.rs"));
+            breaches.push(format!(
+                "{member} has no wall: add it to WALLS in crates/xtask/src/walls.rs"
+            ));
             continue;
         };
         for import in imported {

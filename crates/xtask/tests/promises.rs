@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use xtask::{tidy, walls};
 
 fn imports(pairs: &[(&str, &[&str])]) -> BTreeMap<String, BTreeSet<String>> {
-    pairs.iter().map(|(name, to)| (name.to_string(), to.iter().map(ToString::to_string).collect())).collect()
+    pairs
+        .iter()
+        .map(|(name, to)| (name.to_string(), to.iter().map(ToString::to_string).collect()))
+        .collect()
 }
 
 #[test]
@@ -25,7 +28,11 @@ fn a_crossed_wall_is_noticed() {
     let walls: &[(&str, &[&str])] = &[("core", &["*", "!words", "tokio"]), ("words", &["*"]), ("shell", &[])];
     let fine = imports(&[("core", &["words"]), ("words", &[]), ("shell", &["core", "tokio"])]);
     assert_eq!(walls::check(walls, &fine), Vec::<String>::new());
-    let crossed = imports(&[("core", &["shell", "tokio"]), ("words", &["core"]), ("shell", &["actix"])]);
+    let crossed = imports(&[
+        ("core", &["shell", "tokio"]),
+        ("words", &["core"]),
+        ("shell", &["actix"]),
+    ]);
     assert_eq!(walls::check(walls, &crossed).len(), 4);
 }
 
@@ -38,6 +45,9 @@ fn a_member_without_a_wall_is_noticed() {
 #[test]
 fn an_unbiased_select_and_a_long_file_are_noticed() {
     assert_eq!(tidy::inspect("a.rs", "tokio::select! {\n    x = y => {}\n}").len(), 1);
-    assert_eq!(tidy::inspect("a.rs", "tokio::select! {\n    biased;\n    x = y => {}\n}").len(), 0);
+    assert_eq!(
+        tidy::inspect("a.rs", "tokio::select! {\n    biased;\n    x = y => {}\n}").len(),
+        0
+    );
     assert_eq!(tidy::inspect("a.rs", &"\n".repeat(tidy::LINES_MAX + 1)).len(), 1);
 }
