@@ -168,8 +168,6 @@ impl Puppet {
         let (attempts, answer) = self.call(room_request::Body::Create(octets)).await;
         let verdict = match answer {
             Ok(_) => Verdict::Accepted { at: 0 },
-            // Founded by an attempt that was not answered.
-            Err(409) if attempts > 1 => Verdict::Accepted { at: 0 },
             Err(status) => Verdict::Refused(status_name(status)),
         };
         self.stage.record.note(Event::Answered { ask, attempts, verdict });
