@@ -8,6 +8,7 @@ use fanout::Transport;
 use futures::future::{join_all, try_join_all};
 use ledger::Ledger;
 use mimi::{Provider, RoomUri};
+use room::Keys;
 use route::{ShardId, Shards};
 use tokio::sync::oneshot;
 
@@ -27,6 +28,8 @@ pub struct Parts {
     pub transport: Arc<dyn Transport>,
     /// Says when commands are accepted.
     pub clock: Arc<dyn Clock>,
+    /// What rooms sign and frank with.
+    pub keys: Arc<dyn Keys + Send + Sync>,
     /// Where shards run.
     pub spawner: Arc<dyn Spawner>,
     /// Where couriers run.

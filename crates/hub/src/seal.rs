@@ -5,17 +5,20 @@ use std::fmt;
 
 use bytes::Bytes;
 use mimi::codec::{Encode, Reader, Writer};
+use mimi::franking::{ServerFrankingContext, TAG_BYTES};
 use mimi::group_info::{GroupInfoRatchetTreeTbe, GroupInfoResponse, GroupInfoSuccess};
 use mimi::identifier::IdentifierUri;
 use mimi::key_material::Protocol;
 use mimi::mls::label::{encrypt_context, sign_content};
 use mimi::mls::{CipherSuite, Credential, ExternalSender, HpkeCiphertext};
+use mimi::submit::Frank;
 use mimi::{Provider, RoomUri};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::crypto::OpenMlsCrypto;
 use openmls_traits::signatures::Signer;
 use openmls_traits::types::{Ciphersuite, SignatureScheme};
+use room::Keys;
 use room::command::GroupInfoGrant;
 
 /// Version of the encoding of [`HubKeys`].
@@ -174,6 +177,26 @@ impl HubKeys {
             .map(|key| &key.pair)
             .find(|pair| pair.signature_scheme() == scheme);
         Ok((known, key.ok_or(unsupported)?))
+    }
+}
+
+/// Rooms are handed these. Other providers' keys are not in them.
+impl Keys for HubKeys {
+    fn hub(&self, suite: CipherSuite) -> Option<ExternalSender> {
+        self.external_sender(suite).ok()
+    }
+
+    fn follower(&self, _: &Provider, _: CipherSuite) -> Option<ExternalSender> {
+        None
+    }
+
+    fn sign(&self, suite: CipherSuite, label: &str, content: &[u8]) -> Option<Bytes> {
+        let (_, key) = self.key(suite).ok()?;
+        key.sign(&sign_content(label, content)).ok().map(Bytes::from)
+    }
+
+    fn frank(&self, _: CipherSuite, _: &[u8; TAG_BYTES], _: &ServerFrankingContext) -> Option<Frank> {
+        None
     }
 }
 

@@ -202,6 +202,7 @@ fn shards_run_on_arbiters_of_their_own() {
             ledger,
             transport: Arc::new(world::Papers::default()),
             clock: Arc::new(SystemClock),
+            keys: Arc::new(room::NoKeys),
             spawner: arbiters.clone(),
             couriers: tokio::runtime::Handle::current(),
             seed: 1,

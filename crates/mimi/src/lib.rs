@@ -6,6 +6,7 @@ pub mod app_data;
 pub mod codec;
 pub mod consent;
 pub mod content;
+pub mod franking;
 pub mod group_info;
 pub mod identifier;
 pub mod key_material;

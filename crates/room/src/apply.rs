@@ -17,14 +17,15 @@ use crate::decision::{Append, Appended, CommitAppend, KeyMaterialAppend, Message
 use crate::room::{Route, SNAPSHOT_EPOCHS, changes};
 use crate::row::AnswerKind;
 use crate::{
-    Answer, Applied, Digest, Entry, EntryKind, Epoch, Millis, Recipient, Recipients, Room, Row, RowId, Seq, Shown,
+    Answer, Applied, Digest, Entry, EntryKind, Epoch, Keys, Millis, Recipient, Recipients, Room, Row, RowId, Seq, Shown,
 };
 
 type Rows = BTreeMap<RowId, Option<Row>>;
 
 impl Room {
     /// Carries out what [`Self::decide`] last decided.
-    pub fn apply(&mut self, append: Append) -> Applied {
+    pub fn apply(&mut self, append: Append, keys: &dyn Keys) -> Applied {
+        let _ = keys;
         let Append { now, what } = append;
         let mut rows = Rows::new();
         let mut entries = Vec::new();

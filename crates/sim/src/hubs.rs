@@ -168,6 +168,7 @@ async fn start(site: &Site, life: u64) -> Option<(Node, Hub)> {
             node: node.clone(),
             transport: transport.clone(),
             clock: Arc::new(Clock { skew_ms: site.skew_ms }),
+            keys: Arc::new(room::NoKeys),
             spawner: Arc::new(LocalTasks),
             couriers: Handle::current(),
             seed: site.seed ^ life,

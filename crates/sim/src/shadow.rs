@@ -8,7 +8,7 @@ use ledger::LogEntry;
 use mimi::codec::Decode as _;
 use mimi::notify::FanoutMessage;
 use mimi::{Provider, RoomUri};
-use room::{Applied, Command, Decision, Digest, EntryKind, Founding, Millis, Room};
+use room::{Applied, Command, Decision, Digest, EntryKind, Founding, Millis, NoKeys, Room};
 
 use crate::trace::{Asked, Event, Request, What};
 use crate::truth::Evidence;
@@ -89,8 +89,8 @@ fn decide(room: &mut Room, asked: &Asked, at: Millis) -> Result<Applied, String>
         },
         Request::Found { .. } => return Err("a founding".to_owned()),
     };
-    match room.decide(&command, at) {
-        Ok(Decision::Append(append)) => Ok(room.apply(*append)),
+    match room.decide(&command, at, &NoKeys) {
+        Ok(Decision::Append(append)) => Ok(room.apply(*append, &NoKeys)),
         Ok(Decision::Answer(_)) => Err("no entry when it is decided again".to_owned()),
         Err(why) => Err(format!("refused when it is decided again: {why}")),
     }

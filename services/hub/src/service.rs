@@ -105,6 +105,7 @@ impl HubService {
             node: node.clone(),
             transport: Arc::new(carrier),
             clock: parts.clock,
+            keys: parts.keys.clone(),
             spawner: parts.spawner,
             couriers: tokio::runtime::Handle::current(),
             seed: parts.seed,

@@ -62,6 +62,7 @@ impl RoomActor {
     /// What becomes of a request, now, in memory.
     fn decide(&mut self, request: Request) -> Result<Verdict, Outcome> {
         let now = self.served.clock.now();
+        let keys = &*self.served.keys;
         match (&mut self.state, request) {
             (State::Loading, _) => unreachable!("the mailbox rests while the room is loaded"),
             (State::Absent, Request::Command(_)) => Err(Outcome::UnknownRoom),
@@ -74,8 +75,8 @@ impl RoomActor {
                 Ok(Verdict::Answer(Outcome::Answer(Answer::Founded)))
             }
             (State::Open(_), Request::Found(_)) => Err(Outcome::RoomExists),
-            (State::Open(room), Request::Command(command)) => match room.decide(&command, now) {
-                Ok(Decision::Append(append)) => Ok(Verdict::Append(room.apply(*append))),
+            (State::Open(room), Request::Command(command)) => match room.decide(&command, now, keys) {
+                Ok(Decision::Append(append)) => Ok(Verdict::Append(room.apply(*append, keys))),
                 Ok(Decision::Answer(answer)) => Ok(Verdict::Answer(Outcome::Answer(answer))),
                 Err(refusal) => Err(self.refuse(refusal)),
             },

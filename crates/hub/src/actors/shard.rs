@@ -9,6 +9,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakAddr};
 use fanout::{Couriers, Opening, Transport};
 use ledger::{AppendError, Ledger, ReadError, Rooms, ShardLog};
 use mimi::Provider;
+use room::Keys;
 use route::ShardId;
 use shard::{Node, Tenure};
 use tokio::runtime::Handle;
@@ -26,6 +27,7 @@ use crate::{Clock, Options, Outcome};
 pub(crate) struct Served {
     pub(crate) shard: ShardId,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) keys: Arc<dyn Keys + Send + Sync>,
     pub(crate) options: Options,
     pub(crate) metrics: Metrics,
     ledger: Ledger,
@@ -83,6 +85,7 @@ impl Served {
         Self {
             shard,
             clock: parts.clock.clone(),
+            keys: parts.keys.clone(),
             options: parts.options.clone(),
             metrics: metrics.clone(),
             ledger: parts.ledger.clone(),

@@ -138,6 +138,7 @@ pub async fn start(
         node: Node::start(ledger.database().clone(), node).await.unwrap(),
         transport: papers.clone(),
         clock: clock.clone(),
+        keys: Arc::new(room::NoKeys),
         spawner: Arc::new(LocalTasks),
         couriers: tokio::runtime::Handle::current(),
         seed: u64::from(life),

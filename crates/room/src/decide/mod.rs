@@ -13,7 +13,7 @@ use mimi::{Decode, Provider, UserUri};
 
 use crate::command::request_digest;
 use crate::decision::{Append, Appended};
-use crate::{Answer, Command, Decision, Digest, Millis, Refusal, Room};
+use crate::{Answer, Command, Decision, Digest, Keys, Millis, Refusal, Room};
 
 /// Decodes a body, or says what is wrong with it.
 fn decode<T: Decode>(body: &Bytes) -> Result<T, Refusal> {
@@ -25,7 +25,8 @@ impl Room {
     ///
     /// # Errors
     /// The refusal to answer.
-    pub fn decide(&self, command: &Command, now: Millis) -> Result<Decision, Refusal> {
+    pub fn decide(&self, command: &Command, now: Millis, keys: &dyn Keys) -> Result<Decision, Refusal> {
+        let _ = keys;
         match command {
             Command::Update { from, body } => self.decide_update(from, body, now),
             Command::Submit { from, body } => self.decide_submit(from, body, now),

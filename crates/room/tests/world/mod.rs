@@ -21,7 +21,9 @@ use openmls_traits::OpenMlsProvider as _;
 use openmls_traits::crypto::OpenMlsCrypto as _;
 use openmls_traits::signatures::Signer as _;
 use room::command::GroupInfoGrant;
-use room::{Answer, Applied, Command, Decision, Digest, Entry, Founding, Millis, Refusal, Room, Row, RowId, Shown};
+use room::{
+    Answer, Applied, Command, Decision, Digest, Entry, Founding, Millis, NoKeys, Refusal, Room, Row, RowId, Shown,
+};
 
 pub fn id() -> RoomUri {
     "mimi://a.example/r/clubhouse".parse().unwrap()
@@ -128,12 +130,12 @@ impl World {
     pub fn command(&mut self, command: &Command) -> Result<Answer, Refusal> {
         self.now.0 += 7;
         let before = self.room.canonical();
-        let decided = self.room.decide(command, self.now);
+        let decided = self.room.decide(command, self.now, &NoKeys);
         assert_eq!(self.room.canonical(), before, "deciding changes nothing");
         match decided? {
             Decision::Answer(answer) => Ok(answer),
             Decision::Append(append) => {
-                let applied = self.room.apply(*append);
+                let applied = self.room.apply(*append, &NoKeys);
                 Ok(self.keep(applied))
             }
         }

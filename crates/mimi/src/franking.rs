@@ -1,0 +1,90 @@
+//! Franking (mimi-protocol §5.4.1): what a sender puts into a message and what a hub adds, so that a receiver can prove
+//! later that the message came through the hub. Structures and their octets only; keys are elsewhere.
+
+use bytes::Bytes;
+
+use crate::app_data::{ComponentId, SafeAad};
+use crate::codec::{Decode as _, Encode as _, wire};
+use crate::identifier::IdentifierUri;
+use crate::mls::{CipherSuite, Credential};
+
+/// Octets of a franking tag, of a server_frank and of the salt's HMAC.
+pub const TAG_BYTES: usize = 32;
+
+/// FrankAAD: the item of component 0x0020 in a message's SafeAAD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrankAad {
+    /// HMAC-SHA256 under the content's salt of the application data.
+    pub franking_tag: [u8; TAG_BYTES],
+}
+wire!(FrankAad { franking_tag });
+
+impl FrankAad {
+    /// The tag in a message's authenticated data; `None` where that is no SafeAAD, or has no tag in it.
+    pub fn of(authenticated_data: &[u8]) -> Option<Self> {
+        let items = SafeAad::decode_exact(authenticated_data).ok()?;
+        Self::decode_exact(items.0.get(&ComponentId::FRANK_AAD)?).ok()
+    }
+
+    /// Authenticated data that carries this tag and nothing else.
+    pub fn authenticated_data(&self) -> Vec<u8> {
+        SafeAad([(ComponentId::FRANK_AAD, Bytes::from(self.encode()))].into()).encode()
+    }
+}
+
+/// FrankingAgentData: the value of component 0x0021 of a GroupContext.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrankingAgentData {
+    /// SignaturePublicKey, of the scheme of the group's cipher suite.
+    pub franking_signature_key: Bytes,
+    /// Whose key it is.
+    pub credential: Credential,
+}
+wire!(FrankingAgentData {
+    franking_signature_key,
+    credential
+});
+
+/// ServerFrankingContext: what the hub vouches for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFrankingContext {
+    /// Who sent it: the octets as the hub received them.
+    pub sender_uri: IdentifierUri,
+    /// The room.
+    pub room_uri: IdentifierUri,
+    /// Milliseconds since the UNIX epoch, as answered and fanned out.
+    pub accepted_timestamp: u64,
+}
+wire!(ServerFrankingContext {
+    sender_uri,
+    room_uri,
+    accepted_timestamp
+});
+
+impl ServerFrankingContext {
+    /// The input of the server_frank's HMAC, whose key is the hub's: franking_tag || context.
+    pub fn framed(&self, tag: &[u8; TAG_BYTES]) -> Vec<u8> {
+        [tag.as_slice(), &self.encode()].concat()
+    }
+}
+
+/// FrankingIntegrityTBS: what the franking agent signs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrankingIntegrityTbs {
+    /// HMAC under the hub's key.
+    pub server_frank: [u8; TAG_BYTES],
+    /// Suite of the signature.
+    pub franking_signature_ciphersuite: CipherSuite,
+    /// What the hub vouches for.
+    pub context: ServerFrankingContext,
+}
+wire!(FrankingIntegrityTbs {
+    server_frank,
+    franking_signature_ciphersuite,
+    context
+});
+
+impl FrankingIntegrityTbs {
+    /// Label of SignWithLabel (RFC 9420 §5.1.2).
+    pub const LABEL: &'static str = "FrankingIntegrityTBS";
+}
