@@ -201,6 +201,10 @@ impl Service for Rpc {
         Ok(Response::new(contacts::profile_message(&profile)))
     }
 
+    async fn query(&self, _: Request<proto::follower::QueryRequest>) -> Answer<proto::follower::QueryResponse> {
+        Err(tonic::Status::unimplemented("queries"))
+    }
+
     async fn events(&self, request: Request<Streaming<EventsRequest>>) -> Answer<Self::EventsStream> {
         let mut requests = request.into_inner();
         let first = requests.next().await.transpose()?.and_then(|request| request.kind);

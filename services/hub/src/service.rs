@@ -219,6 +219,7 @@ fn asked(from: Provider, body: room_request::Body) -> Result<(&'static str, Requ
         room_request::Body::AuthorizeKeyMaterial(body) => {
             ("authorize_key_material", Command::AuthorizeKeyMaterial { from, body })
         }
+        room_request::Body::ReportAbuse(_) => return Err("reports of abuse are not taken"),
         room_request::Body::RecordKeyMaterial(record) => {
             let target = record.target.parse().map_err(|_| "the target is no provider")?;
             let (request, response) = (record.request, record.response);
@@ -265,5 +266,19 @@ impl HubRpc for HubService {
         let first = stream::once(std::future::ready(Ok(self.map())));
         let rest = stream::pending().take_until(self.inner.draining.clone().cancelled_owned());
         Ok(Response::new(Box::pin(first.chain(rest))))
+    }
+
+    async fn list_abuse(
+        &self,
+        _: tonic::Request<proto::hub::ListAbuseRequest>,
+    ) -> Result<Response<proto::hub::ListAbuseResponse>, Status> {
+        Err(Status::unimplemented("reports of abuse"))
+    }
+
+    async fn close_abuse(
+        &self,
+        _: tonic::Request<proto::hub::CloseAbuseRequest>,
+    ) -> Result<Response<proto::hub::CloseAbuseResponse>, Status> {
+        Err(Status::unimplemented("reports of abuse"))
     }
 }

@@ -217,6 +217,7 @@ impl Provider for Fake {
             provider: "a.example".to_owned(),
             user: "mimi://a.example/u/alice".to_owned(),
             hub_sender: self.state().relay.sender().encode().into(),
+            hub_senders: Vec::new(),
         }))
     }
 
@@ -304,6 +305,10 @@ impl Provider for Fake {
             let room = request.room.parse().unwrap();
             state.relay.group_info_of(&state.relay, &request.body, &room)
         })
+    }
+
+    async fn report_abuse(&self, _: Request<RoomCall>) -> Result<Response<Answer>, Status> {
+        Err(Status::unimplemented("reports of abuse"))
     }
 
     async fn follow(&self, request: Request<FollowCall>) -> Result<Response<Done>, Status> {

@@ -94,4 +94,8 @@ impl ContactsService for Contacts {
         let profile = self.0.in_time(follower.read_profile(read)).await;
         profile.map(Response::new).map_err(status)
     }
+
+    async fn query(&self, _: Request<proto::provider::QueryCall>) -> Result<Response<Answer>, Status> {
+        Err(Status::unimplemented("queries"))
+    }
 }

@@ -209,6 +209,7 @@ impl ProviderService for Api {
             provider: self.federation.us.as_str().to_owned(),
             user: user.as_str().to_owned(),
             hub_sender: self.hub_sender.clone(),
+            hub_senders: Vec::new(),
         }))
     }
 
@@ -277,6 +278,10 @@ impl ProviderService for Api {
 
     async fn group_info(&self, request: Request<RoomCall>) -> Result<Response<Answer>, Status> {
         self.room_call(Endpoint::GroupInfo, request, asks_for_itself).await
+    }
+
+    async fn report_abuse(&self, _: Request<RoomCall>) -> Result<Response<Answer>, Status> {
+        Err(Status::unimplemented("reports of abuse"))
     }
 
     async fn follow(&self, request: Request<FollowCall>) -> Result<Response<Done>, Status> {

@@ -167,9 +167,10 @@ async fn books_grants_and_profile_are_the_tokens_users() {
     assert_eq!((&*taken.user, &*taken.other, &*taken.room), (ALICE, BOB, ""));
 
     let profile = Profile {
+        fields: Vec::new(),
         who_may_add: WhoMayAdd::WithConsent.into(),
     };
-    api.set_profile(alices(profile)).await.unwrap();
+    api.set_profile(alices(profile.clone())).await.unwrap();
     assert_eq!(world.follower.profile_set.asked().pop().unwrap().user, ALICE);
     let read = api.read_profile(alices(ReadProfileCall {})).await.unwrap();
     assert_eq!(read.into_inner(), profile);

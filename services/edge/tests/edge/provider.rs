@@ -80,6 +80,7 @@ async fn a_token_names_its_user_and_no_other_token_does() {
         provider: "a.example".to_owned(),
         user: ALICE.to_owned(),
         hub_sender: Bytes::from_static(b"hub sender"),
+        hub_senders: Vec::new(),
     };
     let answer = api.who_am_i(alices(WhoAmIRequest {})).await.unwrap();
     assert_eq!(answer.into_inner(), expected);

@@ -81,6 +81,20 @@ impl Hub for Shared<FakeHub> {
         Ok(Response::new(RoomResponse { outcome: Some(outcome) }))
     }
 
+    async fn list_abuse(
+        &self,
+        _: Request<proto::hub::ListAbuseRequest>,
+    ) -> Result<Response<proto::hub::ListAbuseResponse>, Status> {
+        Err(Status::unimplemented("reports of abuse"))
+    }
+
+    async fn close_abuse(
+        &self,
+        _: Request<proto::hub::CloseAbuseRequest>,
+    ) -> Result<Response<proto::hub::CloseAbuseResponse>, Status> {
+        Err(Status::unimplemented("reports of abuse"))
+    }
+
     type ShardsStream = futures::stream::Pending<Result<ShardMap, Status>>;
 
     async fn shards(&self, _: Request<ShardsRequest>) -> Result<Response<Self::ShardsStream>, Status> {
@@ -199,6 +213,13 @@ impl Follower for Shared<FakeFollower> {
     async fn read_profile(&self, _: Request<ReadProfileRequest>) -> Result<Response<Profile>, Status> {
         let set = self.0.profile_set.asked().pop();
         Ok(Response::new(set.and_then(|set| set.profile).unwrap_or_default()))
+    }
+
+    async fn query(
+        &self,
+        _: Request<proto::follower::QueryRequest>,
+    ) -> Result<Response<proto::follower::QueryResponse>, Status> {
+        Err(Status::unimplemented("queries"))
     }
 
     type EventsStream = std::pin::Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;

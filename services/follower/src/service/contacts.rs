@@ -98,6 +98,7 @@ pub(super) fn profile_message(profile: &Profile) -> wire::Profile {
         WhoMayAdd::WithConsent => wire::WhoMayAdd::WithConsent,
     };
     wire::Profile {
+        fields: Vec::new(),
         who_may_add: who.into(),
     }
 }
