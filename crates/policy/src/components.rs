@@ -64,6 +64,24 @@ pub fn apply_components<'a>(
     dictionary: &AppDataDictionary,
     updates: impl IntoIterator<Item = &'a AppDataUpdate>,
 ) -> Result<BTreeMap<ComponentId, Option<Bytes>>, Violation> {
+    Ok(apply_to(dictionary, || participants_of(dictionary), updates)?.components)
+}
+
+/// What updates change.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    /// New values, `None` of components that are taken away.
+    pub(crate) components: BTreeMap<ComponentId, Option<Bytes>>,
+    /// The new participant list, where it is among them.
+    pub(crate) participants: Option<ParticipantList>,
+}
+
+/// [`apply_components`] for whoever has the participant list at hand, or wants what becomes of it.
+pub(crate) fn apply_to<'a>(
+    dictionary: &AppDataDictionary,
+    participants: impl FnOnce() -> Result<ParticipantList, Violation>,
+    updates: impl IntoIterator<Item = &'a AppDataUpdate>,
+) -> Result<Changed, Violation> {
     let mut by_component: BTreeMap<ComponentId, Vec<&AppDataOperation>> = BTreeMap::new();
     for update in updates {
         by_component
@@ -71,11 +89,40 @@ pub fn apply_components<'a>(
             .or_default()
             .push(&update.operation);
     }
-    let mut after = BTreeMap::new();
-    for (component, operations) in by_component {
-        after.insert(component, apply(dictionary, component, &operations)?);
+    let mut changed = Changed::default();
+    if let Some(operations) = by_component.remove(&ComponentId::PARTICIPANT_LIST) {
+        let list = apply_list(participants, &operations)?;
+        let octets = Bytes::from(list.encode());
+        changed.components.insert(ComponentId::PARTICIPANT_LIST, Some(octets));
+        changed.participants = Some(list);
     }
-    Ok(after)
+    for (component, operations) in by_component {
+        let value = apply(dictionary, component, &operations)?;
+        changed.components.insert(component, value);
+    }
+    Ok(changed)
+}
+
+fn updates_in<'a>(operations: &[&'a AppDataOperation]) -> Result<Vec<&'a Bytes>, Violation> {
+    let update = |operation: &&'a AppDataOperation| match operation {
+        AppDataOperation::Update(octets) => Ok(octets),
+        AppDataOperation::Remove => Err(Violation::Invalid("an operation beside a remove")),
+    };
+    operations.iter().map(update).collect()
+}
+
+fn apply_list(
+    participants: impl FnOnce() -> Result<ParticipantList, Violation>,
+    operations: &[&AppDataOperation],
+) -> Result<ParticipantList, Violation> {
+    if let [AppDataOperation::Remove] = operations {
+        return Err(Violation::Invalid("a component that stays"));
+    }
+    let updates = updates_in(operations)?
+        .into_iter()
+        .map(|octets| decode::<ParticipantListUpdate>(octets, "participant list update"))
+        .collect::<Result<Vec<_>, _>>()?;
+    apply_participants(&participants()?, &updates)
 }
 
 fn apply(
@@ -92,21 +139,7 @@ fn apply(
         }
         return Ok(None);
     }
-    let updates = operations
-        .iter()
-        .map(|operation| match operation {
-            AppDataOperation::Update(octets) => Ok(octets),
-            AppDataOperation::Remove => Err(Violation::Invalid("an operation beside a remove")),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    if component == ComponentId::PARTICIPANT_LIST {
-        let updates = updates
-            .into_iter()
-            .map(|octets| decode::<ParticipantListUpdate>(octets, "participant list update"))
-            .collect::<Result<Vec<_>, _>>()?;
-        let list = apply_participants(&participants_of(dictionary)?, &updates)?;
-        return Ok(Some(list.encode().into()));
-    }
+    let updates = updates_in(operations)?;
     if component == ComponentId::JOIN_LINKS {
         let updates = updates
             .into_iter()

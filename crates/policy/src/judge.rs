@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mimi::role::Claim;
 use mimi::{AppDataOperation, AppDataUpdate, ClientUri, ComponentId, Provider, Role, UserUri};
 
-use crate::components::decode;
+use crate::components::{apply_to, decode};
 use crate::view::has;
 use crate::{Capability, Leaf, RoomView, Violation, apply_components};
 
@@ -93,7 +93,11 @@ pub fn judge(view: &RoomView, changes: &[Change], stage: Stage) -> Result<RoomVi
     // The indices of every update are those of the start, so the list is made from there, once.
     let updates: Vec<&AppDataUpdate> = changes.iter().flat_map(|change| &change.components).collect();
     check_together(view, &updates)?;
-    state.put(apply_components(&view.dictionary, updates.iter().copied())?)?;
+    state.put(apply_to(
+        &view.dictionary,
+        || Ok(view.participants.clone()),
+        updates.iter().copied(),
+    )?)?;
     state.check_roles()?;
     state.check_numbers(Some(view))?;
     if stage == Stage::Committed {

@@ -15,10 +15,11 @@ struct Holders {
 impl RoomView {
     fn holders(&self) -> BTreeMap<u32, Holders> {
         let mut holders: BTreeMap<u32, Holders> = BTreeMap::new();
-        for (user, role) in &self.held {
-            let counted = holders.entry(*role).or_default();
+        for (_, role, clients) in self.users() {
+            let Some(role) = role else { continue };
+            let counted = holders.entry(role).or_default();
             counted.all += 1;
-            counted.active += u32::from(self.is_active(user));
+            counted.active += u32::from(clients > 0);
         }
         holders
     }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use mimi::{ParticipantList, ParticipantListUpdate};
+use mimi::{Participant, ParticipantList, ParticipantListUpdate};
 
 use crate::Violation;
+
+const TWICE: Violation = Violation::Invalid("the added user is in the list, or is operated on twice");
 
 /// The list after all `updates` of one commit: first every change of role, then every removal, then every addition, in
 /// their order. Indices are those of `list`, the list at the start of the epoch, in every update.
@@ -39,18 +41,21 @@ pub fn apply_participants(
     for removed in updates.iter().flat_map(|update| &update.removed) {
         after[touch(*removed)?] = None;
     }
-    let mut users: BTreeSet<&[u8]> = list.participants.iter().map(|each| each.user.octets()).collect();
+    let mut added_users: BTreeSet<&[u8]> = BTreeSet::new();
     let mut after: Vec<_> = after.into_iter().flatten().collect();
     for added in updates.iter().flat_map(|update| &update.added) {
         if added.role == 0 {
             return Err(Violation::Invalid("role 0 is not held by participants"));
         }
-        if !users.insert(added.user.octets()) {
-            return Err(Violation::Invalid(
-                "the added user is in the list, or is operated on twice",
-            ));
+        if !added_users.insert(added.user.octets()) {
+            return Err(TWICE);
         }
         after.push(added.clone());
+    }
+    // Few are added and many are there: it is those there that are looked up among the added.
+    let present = |each: &Participant| added_users.contains(each.user.octets());
+    if !added_users.is_empty() && list.participants.iter().any(present) {
+        return Err(TWICE);
     }
     Ok(ParticipantList { participants: after })
 }

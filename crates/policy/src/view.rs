@@ -1,21 +1,22 @@
 //! A room as its rules see it: components, participants and active clients at one moment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
-use bytes::Bytes;
+use imbl::{OrdMap, OrdSet};
 use mimi::operational::OperationalParameters;
 use mimi::{
     AppDataDictionary, BaseRoomPolicy, ClientUri, ComponentId, Encode, ParticipantList, Provider, Role, RoleData,
     UserUri,
 };
 
-use crate::components::{decode, participants_of};
+use crate::components::{Changed, decode, participants_of};
 use crate::{Capability, Violation, values};
 
 /// Index of the role of banned users.
 pub const BANNED: u32 = 1;
 
-/// A room at one moment. Equal views judge alike.
+/// A room at one moment. Equal views judge alike. Copies share what they have in common, however large the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomView {
     pub(crate) dictionary: AppDataDictionary,
@@ -23,9 +24,9 @@ pub struct RoomView {
     pub(crate) roles: RoleData,
     pub(crate) base: BaseRoomPolicy,
     /// Role of each participant.
-    pub(crate) held: BTreeMap<UserUri, u32>,
+    pub(crate) held: OrdMap<UserUri, u32>,
     /// Clients with a leaf, by user.
-    pub(crate) clients: BTreeMap<UserUri, BTreeSet<ClientUri>>,
+    pub(crate) clients: OrdMap<UserUri, OrdSet<ClientUri>>,
 }
 
 impl RoomView {
@@ -49,7 +50,7 @@ impl RoomView {
             roles,
             base,
             held,
-            clients: BTreeMap::new(),
+            clients: OrdMap::new(),
         };
         for client in clients {
             view.add_client(client)?;
@@ -58,7 +59,7 @@ impl RoomView {
     }
 
     pub(crate) fn add_client(&mut self, client: ClientUri) -> Result<(), Violation> {
-        if !self.clients.entry(client.user()).or_default().insert(client) {
+        if self.clients.entry(client.user()).or_default().insert(client).is_some() {
             return Err(Violation::Invalid("a client that is in the group already"));
         }
         Ok(())
@@ -67,10 +68,10 @@ impl RoomView {
     pub(crate) fn remove_client(&mut self, client: &ClientUri) -> Result<(), Violation> {
         let user = client.user();
         let clients = self.clients.get_mut(&user);
-        if !clients.is_some_and(|clients| clients.remove(client)) {
+        if clients.and_then(|clients| clients.remove(client)).is_none() {
             return Err(Violation::Invalid("a client that is not in the group"));
         }
-        if self.clients.get(&user).is_some_and(BTreeSet::is_empty) {
+        if self.clients.get(&user).is_some_and(OrdSet::is_empty) {
             self.clients.remove(&user);
         }
         Ok(())
@@ -136,9 +137,27 @@ impl RoomView {
         self.held.keys().any(|user| user.provider() == provider)
     }
 
+    /// Every user who is in the list or in the group: its role in the list, and how many clients it has in the group.
+    pub(crate) fn users(&self) -> impl Iterator<Item = (&UserUri, Option<u32>, usize)> {
+        let (mut held, mut clients) = (self.held.iter().peekable(), self.clients.iter().peekable());
+        std::iter::from_fn(move || {
+            let order = match (held.peek(), clients.peek()) {
+                (None, None) => return None,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((listed, _)), Some((active, _))) => listed.cmp(active),
+            };
+            let listed = held.next_if(|_| order.is_le());
+            let active = clients.next_if(|_| order.is_ge());
+            let user = listed.map(|(user, _)| user).or_else(|| active.map(|(user, _)| user))?;
+            let number = active.map_or(0, |(_, clients)| clients.len());
+            Some((user, listed.map(|(_, role)| *role), number))
+        })
+    }
+
     /// How many clients are in the group.
     pub fn client_count(&self) -> usize {
-        self.clients.values().map(BTreeSet::len).sum()
+        self.clients.values().map(OrdSet::len).sum()
     }
 
     /// mls_operational_policy (0x0024), where the room has one.
@@ -158,6 +177,9 @@ impl RoomView {
     /// # Errors
     /// The dictionary says something else.
     pub fn with_dictionary(self, dictionary: AppDataDictionary) -> Result<Self, Violation> {
+        if dictionary == self.dictionary {
+            return Ok(self);
+        }
         let other = Violation::Invalid("the components are not what the proposals make");
         let participants = participants_of(&dictionary)?;
         let apart = |each: &AppDataDictionary| {
@@ -175,18 +197,19 @@ impl RoomView {
         })
     }
 
-    /// Puts changed components in and reads those again that the view is made of.
-    pub(crate) fn put(&mut self, changed: BTreeMap<ComponentId, Option<Bytes>>) -> Result<(), Violation> {
-        for (component, value) in changed {
+    /// Puts changed components in and reads those again that the view is made of. Who holds which role is there already:
+    /// it followed each operation on the list.
+    pub(crate) fn put(&mut self, changed: Changed) -> Result<(), Violation> {
+        if let Some(participants) = changed.participants {
+            self.participants = participants;
+            debug_assert_eq!(held(&self.participants).as_ref(), Ok(&self.held));
+        }
+        for (component, value) in changed.components {
             match value {
                 Some(value) => self.dictionary.0.insert(component, value),
                 None => self.dictionary.0.remove(&component),
             };
             match component {
-                ComponentId::PARTICIPANT_LIST => {
-                    self.participants = participants_of(&self.dictionary)?;
-                    self.held = held(&self.participants)?;
-                }
                 ComponentId::ROLES_LIST => self.roles = decode(&self.dictionary.0[&component], "roles list")?,
                 ComponentId::BASE_ROOM_POLICY => {
                     self.base = decode(&self.dictionary.0[&component], "base room policy")?;
@@ -210,9 +233,12 @@ impl RoomView {
 
     /// Each client's user is in the list with a role that may have clients.
     pub(crate) fn check_clients(&self) -> Result<(), Violation> {
-        for user in self.clients.keys() {
-            let role = self
-                .role(user)
+        for (_, role, clients) in self.users() {
+            if clients == 0 {
+                continue;
+            }
+            let role = role
+                .and_then(|index| self.roles.role(index))
                 .ok_or(Violation::Invalid("a client whose user is not in the list"))?;
             if self.is_ban(role.index) || role.maximum_active_participants == Some(0) {
                 return Err(Violation::Invalid("a client of a user whose role has no clients"));
@@ -248,8 +274,8 @@ pub(crate) fn has(role: &Role, capability: Capability) -> bool {
     role.capabilities.contains(&capability.number())
 }
 
-fn held(participants: &ParticipantList) -> Result<BTreeMap<UserUri, u32>, Violation> {
-    let mut held = BTreeMap::new();
+fn held(participants: &ParticipantList) -> Result<OrdMap<UserUri, u32>, Violation> {
+    let mut held = OrdMap::new();
     for participant in &participants.participants {
         let user = participant
             .user
