@@ -11,7 +11,7 @@ pub mod proposal;
 pub mod tree;
 pub mod welcome;
 
-pub use credential::{Credential, ExternalSender, HpkeCiphertext, RequiredCapabilities};
+pub use credential::{Credential, ExternalSender, HpkeCiphertext, PseudonymousCredential, RequiredCapabilities};
 pub use group_info::{GroupContextView, GroupInfo, GroupInfoView};
 pub use key_package::{KeyPackage, KeyPackageView};
 pub use leaf::{Capabilities, CapabilitiesView, Extensions, ExtensionsView, LeafNode, LeafNodeView, LeafSource, U16s};
