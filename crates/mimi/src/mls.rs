@@ -44,6 +44,8 @@ pub mod extension_type {
     pub const SUPPORTED_WIRE_FORMATS: u16 = 0x0007;
     /// required_wire_formats.
     pub const REQUIRED_WIRE_FORMATS: u16 = 0x0008;
+    /// last_resort: the number it had before it became a component.
+    pub const LAST_RESORT: u16 = 0x000a;
 }
 
 /// WireFormat (RFC 9420 §17.2).
