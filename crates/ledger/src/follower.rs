@@ -8,6 +8,9 @@
 //! |---|---|
 //! | `P` `c` user client | the client exists |
 //! | `P` `k` client reference | a KeyPackage that nobody was given yet |
+//! | `P` `l` client reference | the same, of last resort |
+//! | `P` `s` user pseudonym number | a KeyPackage of a set that nobody was given yet |
+//! | `P` `y` pseudonym | whose pseudonym it is |
 //! | `P` `o` reference | whose KeyPackage it is, until its Welcome came |
 //! | `P` `a` digest | the answer to a claim, for whoever asks again |
 //! | `P` `h` room | where the room's inbox stands |
@@ -19,17 +22,22 @@
 //! | `P` `g` user other room part | the KeyPackages that came with a grant to the user, until they are taken |
 //! | `P` `t` user other | how often the other changed something in the user's books |
 //! | `P` `u` user | the user's profile |
+//! | `P` `q` term user | the user can be found by this, a digest |
 
 mod consent;
+mod directory;
 mod inbox;
 mod key_packages;
 mod keys;
 mod profiles;
+mod sets;
 
 pub use consent::{Act, Book, Consents, Noted, Turns};
+pub use directory::{Directory, Term};
 pub use inbox::{InboxEntry, InboxHead, InboxPosition, Inboxes, Subscription, WelcomeFor};
 pub use key_packages::{Claimed, KeyPackages, StoredKeyPackage};
-pub use profiles::{Profile, Profiles, WhoMayAdd};
+pub use profiles::{Field, FieldKind, Profile, Profiles, WhoMayAdd};
+pub use sets::{KeyPackageSet, SET_KEY_PACKAGES_MAX, SetMember, Sets};
 
 use store::Error;
 

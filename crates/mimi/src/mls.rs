@@ -11,7 +11,7 @@ pub mod proposal;
 pub mod tree;
 pub mod welcome;
 
-pub use credential::{Credential, ExternalSender, HpkeCiphertext, RequiredCapabilities};
+pub use credential::{Credential, ExternalSender, HpkeCiphertext, PseudonymousCredential, RequiredCapabilities};
 pub use group_info::{GroupContextView, GroupInfo, GroupInfoView};
 pub use key_package::{KeyPackage, KeyPackageView};
 pub use leaf::{Capabilities, CapabilitiesView, Extensions, ExtensionsView, LeafNode, LeafNodeView, LeafSource, U16s};
@@ -44,6 +44,8 @@ pub mod extension_type {
     pub const SUPPORTED_WIRE_FORMATS: u16 = 0x0007;
     /// required_wire_formats.
     pub const REQUIRED_WIRE_FORMATS: u16 = 0x0008;
+    /// last_resort: the number it had before it became a component.
+    pub const LAST_RESORT: u16 = 0x000a;
 }
 
 /// WireFormat (RFC 9420 §17.2).

@@ -23,6 +23,9 @@ pub enum UriError {
     /// Holds a character or an escape that the canonical form does not.
     #[error("not in canonical form")]
     NotCanonical,
+    /// Not the pseudonyms of a user and of one of its clients, by UUIDs (mimi-protocol §6.1).
+    #[error("not the pseudonyms of a user's client")]
+    Pseudonym,
 }
 
 /// A messaging service, named by its domain in lower case (`a.example`).

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 use common::{Harm, content, harm, harmed, mls, policies, requests, values};
 use mimi::content::{MessageDerivedValues, MimiContent, content_id};
-use mimi::mls::{GroupInfo, KeyPackage, Message, Proposal, RatchetTree, Welcome};
+use mimi::mls::{Credential, GroupInfo, KeyPackage, Message, Proposal, PseudonymousCredential, RatchetTree, Welcome};
 use mimi::notify::FanoutMessage;
 use mimi::{Decode, Encode};
 use proptest::prelude::*;
@@ -99,6 +99,19 @@ fn look_at_key_package(key_package: &KeyPackage) {
     key_package.not_after();
 }
 
+fn look_at_credential(credential: &Credential) {
+    let _ = credential.client();
+    if let Some(Ok(fields)) = credential.pseudonymous() {
+        assert_eq!(&fields.credential(), credential);
+    }
+}
+
+fn look_at_pseudonyms(fields: &PseudonymousCredential) {
+    if let Ok(client) = fields.client() {
+        assert_eq!(fields.user(), Ok(client.user()));
+    }
+}
+
 fn look_at_proposal(proposal: &Proposal) {
     proposal.kind();
 }
@@ -153,7 +166,8 @@ fn look_at_derived_values(values: &MessageDerivedValues) {
 
 decoders! {
     identifier_uri: values::identifier();
-    credential: mls::credentials();
+    credential: mls::credentials(), look: look_at_credential;
+    pseudonymous_credential: mls::pseudonymous_credentials(), look: look_at_pseudonyms;
     leaf_node: mls::leaf_nodes();
     key_package: mls::key_packages(), look: look_at_key_package;
     proposal: mls::proposals(), look: look_at_proposal;

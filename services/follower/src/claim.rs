@@ -1,25 +1,27 @@
 //! For inviters: one KeyPackage of each client of a user, given to nobody else (mimi-protocol §5.2).
 
 use bytes::Bytes;
-use ledger::follower::{Book, Claimed, Consents, KeyPackages, Profiles, StoredKeyPackage};
+use ledger::follower::{Book, Claimed, Consents, KeyPackages, Profiles};
 use ledger::{Digest, Millis};
-use mimi::key_material::{
-    ClientKeyMaterial, ClientStatus, KeyMaterialRequest, KeyMaterialResponse, KeyMaterialUserCode,
-};
-use mimi::mls::{KeyPackage, RequiredCapabilities, label};
-use mimi::{ClientUri, Decode as _, Encode as _, IdentifierUri, Protocol, Provider, UserUri};
+use mimi::key_material::{ClientKeyMaterial, KeyMaterialRequest, KeyMaterialResponse, KeyMaterialUserCode};
+use mimi::mls::{KeyPackage, label};
+use mimi::{Decode as _, Encode as _, Protocol, Provider, UserUri};
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::crypto::OpenMlsCrypto as _;
 use openmls_traits::types::{Ciphersuite, SignatureScheme};
 
 use store::Transaction;
 
-use crate::limits::{CLAIM_CANDIDATES_MAX, CLAIM_REPEAT_MS, CONSENT_ROOMS_MAX};
+use crate::choose::{take_each, take_set, wants_pseudonyms};
+use crate::limits::{CLAIM_REPEAT_MS, CONSENT_ROOMS_MAX};
 use crate::verdict::Verdict;
 use crate::{Fault, Follower};
 
 impl Follower {
     /// Answers a KeyMaterialRequest that `source` brings: the requesting user's provider, or the hub of the room.
+    ///
+    /// A request that requires pseudonymous credentials gets one whole [set](Follower::upload_sets), if that is
+    /// [served](Follower::with_minimal_metadata); its clients bear their pseudonyms, the answer the user's name as asked.
     ///
     /// The same request again within ten minutes gets the same answer, as long as none of its KeyPackages is used and the
     /// user has not revoked. A user who does not exist and one who does not consent look the same.
@@ -40,50 +42,40 @@ impl Follower {
         }
         let claim = claim_digest(source, body);
         let now = (self.clock)();
+        let by_set = self.minimal_metadata && wants_pseudonyms(&request);
         let (request, claim, target) = (&request, &claim, &target);
         let (response, outcomes) = self
             .database
             .run(|mut transaction| async move {
                 let open = &mut transaction;
+                // Who is not there, and who is but does not consent, cost the same reads.
                 let refused = refused(open, target, request).await?;
-                let mut rows = KeyPackages(open);
-                if let Some(code) = refused {
-                    let clients = rows.clients(target).await?;
-                    let code = if clients.is_empty() {
-                        KeyMaterialUserCode::NoConsent
-                    } else {
-                        code
-                    };
+                let rows = KeyPackages(open);
+                let clients = rows.clients(target).await?;
+                let before = unused(&rows, claim, now).await?;
+                let code = match clients.is_empty() {
+                    true => Some(KeyMaterialUserCode::NoConsent),
+                    false => refused,
+                };
+                if let Some(code) = code {
                     return Ok::<_, Fault>((transaction, (refusal(request, code), vec!["refused"])));
                 }
-                if let Some(before) = unused(&rows, claim, now).await? {
+                if let Some(before) = before {
                     return Ok((transaction, (before, vec!["repeat"])));
                 }
-                let clients = rows.clients(target).await?;
-                let mut found = Vec::with_capacity(clients.len());
-                let mut references = Vec::new();
-                let mut outcomes = Vec::with_capacity(clients.len());
-                for client in clients {
-                    let (status, reference) = take_one(&mut rows, &client, request, now).await?;
-                    outcomes.push(match status {
-                        ClientStatus::Success(_) => "given",
-                        ClientStatus::Exhausted => "exhausted",
-                        ClientStatus::NothingCompatible(_) => "incompatible",
-                    });
-                    references.extend(reference);
-                    found.push(ClientKeyMaterial {
-                        status,
-                        client: IdentifierUri::from(&client),
-                    });
-                }
-                let response = Bytes::from(answer(request, found).encode());
-                if !references.is_empty() {
+                let given = match by_set {
+                    true => take_set(open, target, request, now).await?,
+                    false => take_each(open, &clients, request, now).await?,
+                };
+                let outcomes = given.outcomes();
+                let response = Bytes::from(answer(request, given.clients).encode());
+                if !given.references.is_empty() {
                     let claimed = Claimed {
                         at: Millis(now),
                         response: response.clone(),
-                        references,
+                        references: given.references,
                     };
-                    rows.put_claimed(claim, &claimed);
+                    KeyPackages(open).put_claimed(claim, &claimed);
                 }
                 Ok((transaction, (response, outcomes)))
             })
@@ -118,7 +110,7 @@ fn claim_digest(source: &Provider, body: &[u8]) -> Digest {
     Digest::of(&[source.as_str().as_bytes(), &[0], body].concat())
 }
 
-/// The answer given before, if it still holds: it is young, and each of its KeyPackages still waits for a Welcome.
+/// The answer given before, if it still holds: it is young, and each of its KeyPackages is valid and waits for a Welcome.
 async fn unused(rows: &KeyPackages<'_>, claim: &Digest, now: u64) -> Result<Option<Bytes>, Fault> {
     let Some(before) = rows.claimed(claim).await? else {
         return Ok(None);
@@ -131,70 +123,17 @@ async fn unused(rows: &KeyPackages<'_>, claim: &Digest, now: u64) -> Result<Opti
             return Ok(None);
         }
     }
-    Ok(Some(before.response))
-}
-
-/// Takes out the first KeyPackage that fits; drops expired ones on the way.
-async fn take_one(
-    rows: &mut KeyPackages<'_>,
-    client: &ClientUri,
-    request: &KeyMaterialRequest,
-    now: u64,
-) -> Result<(ClientStatus, Option<Bytes>), Fault> {
-    let mut seen = None;
-    for stored in rows.available(client, CLAIM_CANDIDATES_MAX).await? {
-        let StoredKeyPackage {
-            reference,
-            key_package,
-            not_after,
-        } = stored;
-        if not_after <= now / 1_000 {
-            rows.forget(client, &reference);
-            continue;
-        }
-        let Ok(package) = KeyPackage::decode_exact(&key_package) else {
-            rows.forget(client, &reference);
-            continue;
-        };
-        if fits(
-            &package,
-            &request.acceptable_ciphersuites,
-            &request.required_capabilities,
-        ) {
-            rows.take(client, &reference);
-            return Ok((ClientStatus::Success(package), Some(reference)));
-        }
-        seen = Some(package.view().leaf.capabilities.capabilities());
-    }
-    Ok(match seen {
-        Some(capabilities) => (ClientStatus::NothingCompatible(Some(capabilities)), None),
-        None => (ClientStatus::Exhausted, None),
-    })
-}
-
-/// Whether a KeyPackage will do. What every client must be able to do (RFC 9420 §7.2: default extensions, proposals) is
-/// not listed in its capabilities.
-fn fits(package: &KeyPackage, suites: &[u16], required: &RequiredCapabilities) -> bool {
-    const DEFAULT_EXTENSIONS_MAX: u16 = 0x0005;
-    const DEFAULT_PROPOSALS_MAX: u16 = 0x0007;
-    let view = package.view();
-    let capabilities = &view.leaf.capabilities;
-    let extension = |each: &u16| *each <= DEFAULT_EXTENSIONS_MAX || capabilities.extensions.contains(*each);
-    let proposal = |each: &u16| *each <= DEFAULT_PROPOSALS_MAX || capabilities.proposals.contains(*each);
-    suites.contains(&view.cipher_suite)
-        && required.extension_types.iter().all(extension)
-        && required.proposal_types.iter().all(proposal)
-        && required
-            .credential_types
-            .iter()
-            .all(|each| capabilities.credentials.contains(*each))
+    let is_valid = |package: &KeyPackage| package.not_after().is_some_and(|not_after| not_after > now / 1_000);
+    let response = KeyMaterialResponse::decode_exact(&before.response);
+    Ok(response
+        .is_ok_and(|response| response.key_packages().all(is_valid))
+        .then_some(before.response))
 }
 
 /// The user status that the clients' statuses make (F-4: success for all, partial success for some).
 fn answer(request: &KeyMaterialRequest, clients: Vec<ClientKeyMaterial>) -> KeyMaterialResponse {
     let given = clients.iter().filter(|client| client.key_package().is_some()).count();
     let user_status = match given {
-        _ if clients.is_empty() => KeyMaterialUserCode::NoConsent,
         0 => KeyMaterialUserCode::NoCompatibleMaterial,
         all if all == clients.len() => KeyMaterialUserCode::Success,
         _ => KeyMaterialUserCode::PartialSuccess,

@@ -7,6 +7,7 @@
 //! [consent](Follower::say) of users that ask for it) and [`open`](Follower::open) (a client's event stream); [`service`] is
 //! the same over gRPC.
 
+mod choose;
 mod claim;
 mod consent;
 mod deliver;
@@ -14,6 +15,8 @@ mod events;
 pub mod limits;
 mod metrics;
 mod profile;
+mod pseudonyms;
+mod query;
 pub mod service;
 mod upload;
 mod verdict;
@@ -28,6 +31,7 @@ use store::Database;
 pub use consent::{Saying, Scope};
 pub use deliver::{Body, Item, Refused, Stored};
 pub use events::{Acks, Events};
+pub use pseudonyms::Pseudonymous;
 
 /// Milliseconds since the UNIX epoch.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -75,6 +79,7 @@ pub struct Follower {
     clock: Clock,
     wake: wake::Wake,
     metrics: metrics::Metrics,
+    minimal_metadata: bool,
 }
 
 impl std::fmt::Debug for Follower {
@@ -94,6 +99,17 @@ impl Follower {
             clock,
             wake: wake::Wake::new(),
             metrics: metrics::Metrics::new(),
+            minimal_metadata: false,
+        }
+    }
+
+    /// Whether users may have KeyPackages under pseudonyms, for minimal-metadata rooms (mimi-protocol §6). Off unless said
+    /// otherwise: the draft leaves the keys of such rooms open.
+    #[must_use]
+    pub fn with_minimal_metadata(self, minimal_metadata: bool) -> Self {
+        Self {
+            minimal_metadata,
+            ..self
         }
     }
 

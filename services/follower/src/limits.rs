@@ -9,6 +9,12 @@ pub const CLIENT_KEY_PACKAGES_MAX: usize = 1_024;
 /// KeyPackages of one client that a claim looks at before it says that nothing fits.
 pub const CLAIM_CANDIDATES_MAX: usize = 64;
 
+/// KeyPackages in sets that one user can have waiting; more are refused.
+pub const USER_SET_KEY_PACKAGES_MAX: usize = 1_024;
+
+/// KeyPackages in sets that a claim looks at before it says that no set fits: some of the largest sets.
+pub const CLAIM_SET_CANDIDATES_MAX: usize = 256;
+
 /// For how long the same claim gets the same answer while its KeyPackages are unused, in milliseconds.
 pub const CLAIM_REPEAT_MS: u64 = 10 * 60 * 1_000;
 
@@ -54,3 +60,21 @@ pub const CONSENT_TURNS_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Entries of a book in one answer.
 pub const CONSENT_PAGE_MAX: usize = 256;
+
+/// Fields of a profile.
+pub const PROFILE_FIELDS_MAX: usize = 32;
+
+/// Octets of a field's value.
+pub const FIELD_BYTES_MAX: usize = 256;
+
+/// Octets of a profile's searchable values together: a row of the directory for each, or nearly.
+pub const SEARCHABLE_BYTES_MAX: usize = 2_048;
+
+/// Users under one term of a query that are looked at; a query that has no narrower term is ambiguous.
+pub const QUERY_CANDIDATES_MAX: usize = 128;
+
+/// Terms that one part of a name or profile is looked up by: its beginning.
+pub const QUERY_PART_TERMS_MAX: usize = 8;
+
+/// Users in one answer; a query that finds more is ambiguous.
+pub const QUERY_FOUND_MAX: usize = 16;

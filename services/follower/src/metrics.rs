@@ -1,5 +1,6 @@
-//! What the follower counts. Labels are fixed words; never a room, a user or a client.
+//! What the follower counts. Labels are fixed words, or a provider that has shown who it is; never a room, a user or a client.
 
+use mimi::Provider;
 use opentelemetry::metrics::{Counter, UpDownCounter};
 use opentelemetry::{KeyValue, global};
 
@@ -13,6 +14,8 @@ pub(crate) struct Metrics {
     claims: Counter<u64>,
     /// Entries of consent from other users; `outcome` is `noted`, `nothing`, `dropped` (nobody's, or too many).
     consents: Counter<u64>,
+    /// Identifier queries; `source` is the provider that asks, `outcome` the code: who tries out names is seen here.
+    queries: Counter<u64>,
     /// Event streams open now.
     pub(crate) streams: UpDownCounter<i64>,
 }
@@ -31,6 +34,7 @@ impl Metrics {
                 .with_unit("{key_package}")
                 .build(),
             consents: meter.u64_counter("nave.follower.consents").with_unit("{entry}").build(),
+            queries: meter.u64_counter("nave.follower.queries").with_unit("{query}").build(),
             streams: meter
                 .i64_up_down_counter("nave.follower.streams")
                 .with_unit("{stream}")
@@ -48,6 +52,14 @@ impl Metrics {
 
     pub(crate) fn consented(&self, outcome: &'static str) {
         self.consents.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    pub(crate) fn queried(&self, source: &Provider, outcome: &'static str) {
+        let labels = [
+            KeyValue::new("source", source.as_str().to_owned()),
+            KeyValue::new("outcome", outcome),
+        ];
+        self.queries.add(1, &labels);
     }
 
     pub(crate) fn claimed(&self, outcome: &'static str) {

@@ -1,8 +1,9 @@
 //! What users of ours have said about themselves.
 
-use ledger::follower::{Profile, Profiles};
+use ledger::follower::{Directory, Profile, Profiles};
 use mimi::UserUri;
 
+use crate::query::{fields, terms};
 use crate::{Fault, Follower};
 
 impl Follower {
@@ -16,16 +17,22 @@ impl Follower {
         Ok(Profiles(&mut transaction).profile(user).await?.unwrap_or_default())
     }
 
-    /// Replaces a user's profile.
+    /// Replaces a user's profile, and what the user is found by, at once. Values are kept in their canonical form.
     ///
     /// # Errors
-    /// The user is not ours, or the store does not serve.
+    /// The user is not ours, a field is not of its kind or not known, there are too many, or the store does not serve.
     pub async fn set_profile(&self, user: &UserUri, profile: &Profile) -> Result<(), Fault> {
         self.own_user(user)?;
+        let profile = &Profile {
+            who_may_add: profile.who_may_add,
+            fields: fields::canonical(&profile.fields)?,
+        };
         self.database
             .run(|mut transaction| async move {
                 let open = &mut transaction;
+                let before = Profiles(open).profile(user).await?.unwrap_or_default();
                 Profiles(open).put(user, profile);
+                Directory(open).list(user, &terms(&before), &terms(profile));
                 Ok::<_, Fault>((transaction, ()))
             })
             .await

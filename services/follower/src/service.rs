@@ -12,8 +12,8 @@ use proto::follower::follower_server::{Follower as Service, FollowerServer};
 use proto::follower::{
     ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivery, Done, Event, EventAck, EventsRequest,
     FollowRequest, Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, Open, PositionRequest, Profile,
-    ReadProfileRequest, SayConsentRequest, SayConsentResponse, SetProfileRequest, UploadRequest, UploadResponse,
-    events_request,
+    PseudonymousKeyPackage, QueryRequest, QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse,
+    SetProfileRequest, UploadRequest, UploadResponse, events_request,
 };
 use proto::link::{Acknowledge, ItemRefusal, Position, item};
 use route::ShardId;
@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::deliver::{Body, Item};
 use crate::events::Acks;
-use crate::{Fault, Follower};
+use crate::{Fault, Follower, Pseudonymous};
 
 /// Octets of the largest message taken: a delivery of full frames with its names.
 const MESSAGE_BYTES_MAX: usize = 20 << 20;
@@ -73,6 +73,13 @@ fn parse_item(item: proto::link::Item) -> Result<Item, Status> {
         previous: Seq(item.previous_seq),
         chain: Chain(array(&item.chain, "chain")?),
         body,
+    })
+}
+
+fn parse_pseudonymous(key_package: PseudonymousKeyPackage) -> Result<Pseudonymous, Status> {
+    Ok(Pseudonymous {
+        client: parse(&key_package.client, "client")?,
+        key_package: key_package.key_package,
     })
 }
 
@@ -132,12 +139,18 @@ impl Service for Rpc {
             user,
             client,
             key_packages,
+            pseudonymous,
         } = request.into_inner();
-        let stored = key_packages.len();
-        let available = self
-            .0
-            .upload(&parse(&user, "user")?, &parse(&client, "client")?, &key_packages)
-            .await?;
+        let (user, client) = (parse(&user, "user")?, parse(&client, "client")?);
+        let stored = key_packages.len() + pseudonymous.len();
+        let available = match (key_packages.is_empty(), pseudonymous.is_empty()) {
+            (_, true) => self.0.upload(&user, &client, &key_packages).await?,
+            (true, false) => {
+                let pseudonymous: Result<Vec<_>, Status> = pseudonymous.into_iter().map(parse_pseudonymous).collect();
+                self.0.upload_sets(&user, &pseudonymous?).await?
+            }
+            (false, false) => return Err(Fault::Malformed("KeyPackages with and without pseudonyms").into()),
+        };
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Ok(Response::new(UploadResponse {
             stored: count(stored),
@@ -201,8 +214,10 @@ impl Service for Rpc {
         Ok(Response::new(contacts::profile_message(&profile)))
     }
 
-    async fn query(&self, _: Request<proto::follower::QueryRequest>) -> Answer<proto::follower::QueryResponse> {
-        Err(tonic::Status::unimplemented("queries"))
+    async fn query(&self, request: Request<QueryRequest>) -> Answer<QueryResponse> {
+        let QueryRequest { source, request } = request.into_inner();
+        let response = self.0.query(&parse(&source, "source")?, &request).await?;
+        Ok(Response::new(QueryResponse { response }))
     }
 
     async fn events(&self, request: Request<Streaming<EventsRequest>>) -> Answer<Self::EventsStream> {

@@ -120,6 +120,7 @@ pub(crate) fn check(octets: &Bytes) -> Result<(ClientUri, StoredKeyPackage), Fau
         reference,
         key_package: octets.clone(),
         not_after,
+        last_resort: package.is_last_resort(),
     };
     Ok((client, stored))
 }

@@ -95,7 +95,10 @@ impl World {
 
     async fn asks_for_consent(&self, name: &str) {
         let who_may_add = WhoMayAdd::WithConsent;
-        let profile = Profile { who_may_add };
+        let profile = Profile {
+            who_may_add,
+            ..Profile::default()
+        };
         self.follower.set_profile(&ours(name), &profile).await.unwrap();
     }
 

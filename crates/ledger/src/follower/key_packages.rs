@@ -45,6 +45,8 @@ pub struct StoredKeyPackage {
     pub key_package: Bytes,
     /// End of its lifetime, in seconds since the UNIX epoch.
     pub not_after: u64,
+    /// It is given when there is no other.
+    pub last_resort: bool,
 }
 
 /// What was answered to a claim.
@@ -79,39 +81,55 @@ impl KeyPackages<'_> {
             key_package: stored.key_package.clone(),
             not_after: stored.not_after,
         };
+        let key = match stored.last_resort {
+            true => keys::last_resort(client, &stored.reference),
+            false => keys::key_package(client, &stored.reference),
+        };
+        self.0.set(key, value::encode(&row));
+        self.own(client, &stored.reference);
+    }
+
+    /// The client exists, and the KeyPackage is its own.
+    pub(super) fn own(&mut self, client: &ClientUri, reference: &[u8]) {
         let owner = OwnerRow {
             client: client.as_str().to_owned(),
         };
         self.0.set(keys::client(client), value::encode(&OwnerRow::default()));
-        self.0
-            .set(keys::key_package(client, &stored.reference), value::encode(&row));
-        self.0.set(keys::owner(&stored.reference), value::encode(&owner));
+        self.0.set(keys::owner(reference), value::encode(&owner));
     }
 
-    /// Up to `limit` that nobody was given yet.
+    /// Up to `limit` that nobody was given yet; those of last resort come last.
     pub async fn available(&self, client: &ClientUri, limit: usize) -> Result<Vec<StoredKeyPackage>, FollowerError> {
-        let prefix = keys::key_packages(client);
-        let rows = self.0.range(prefix.prefix(), limit, false).await?;
-        let stored = |(key, octets): (Bytes, Bytes)| {
-            let row: KeyPackageRow = value::decode(&octets)?;
-            let reference = key.slice(prefix.len()..);
-            Ok(StoredKeyPackage {
-                reference,
-                key_package: row.key_package,
-                not_after: row.not_after,
-            })
-        };
-        rows.into_iter().map(stored).collect()
+        let mut found = Vec::new();
+        for (prefix, last_resort) in [(keys::key_packages(client), false), (keys::last_resorts(client), true)] {
+            let rows = self.0.range(prefix.prefix(), limit - found.len(), false).await?;
+            for (key, octets) in rows {
+                let row: KeyPackageRow = value::decode(&octets)?;
+                found.push(StoredKeyPackage {
+                    reference: key.slice(prefix.len()..),
+                    key_package: row.key_package,
+                    not_after: row.not_after,
+                    last_resort,
+                });
+            }
+            if found.len() == limit {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Whether it is stored and nobody was given it yet.
     pub async fn is_available(&self, client: &ClientUri, reference: &[u8]) -> Result<bool, FollowerError> {
-        Ok(self.0.get(&keys::key_package(client, reference)).await?.is_some())
+        let ordinary = self.0.get(&keys::key_package(client, reference)).await?;
+        let last_resort = self.0.get(&keys::last_resort(client, reference)).await?;
+        Ok(ordinary.or(last_resort).is_some())
     }
 
     /// Takes one out: it is given away, or worthless. Its owner stays known.
     pub fn take(&mut self, client: &ClientUri, reference: &[u8]) {
         self.0.clear(keys::key_package(client, reference));
+        self.0.clear(keys::last_resort(client, reference));
     }
 
     /// Whose KeyPackage it is, if its Welcome has not come yet.

@@ -6,7 +6,7 @@ use room::Digest;
 use route::ShardId;
 use store::KeyRange;
 
-use super::{Book, InboxPosition};
+use super::{Book, InboxPosition, Term};
 use crate::LedgerId;
 
 /// A key under construction.
@@ -63,6 +63,30 @@ pub(super) fn key_packages(client: &ClientUri) -> Key {
 
 pub(super) fn key_package(client: &ClientUri, reference: &[u8]) -> Vec<u8> {
     key_packages(client).octets(reference).into_octets()
+}
+
+pub(super) fn last_resorts(client: &ClientUri) -> Key {
+    Key::table(b'l').text(client.as_str())
+}
+
+pub(super) fn last_resort(client: &ClientUri, reference: &[u8]) -> Vec<u8> {
+    last_resorts(client).octets(reference).into_octets()
+}
+
+pub(super) fn sets(user: &UserUri) -> Key {
+    Key::table(b's').text(user.as_str())
+}
+
+pub(super) fn set(user: &UserUri, pseudonym: &UserUri) -> Key {
+    sets(user).text(pseudonym.as_str())
+}
+
+pub(super) fn set_member(user: &UserUri, pseudonym: &UserUri, number: u32) -> Vec<u8> {
+    set(user, pseudonym).octets(&number.to_be_bytes()).into_octets()
+}
+
+pub(super) fn pseudonym(pseudonym: &UserUri) -> Vec<u8> {
+    Key::table(b'y').text(pseudonym.as_str()).into_octets()
 }
 
 pub(super) fn owner(reference: &[u8]) -> Vec<u8> {
@@ -143,4 +167,12 @@ pub(super) fn turns(user: &UserUri, other: &UserUri) -> Vec<u8> {
 
 pub(super) fn profile(user: &UserUri) -> Vec<u8> {
     Key::table(b'u').text(user.as_str()).into_octets()
+}
+
+pub(super) fn listed(term: &Term) -> Key {
+    Key::table(b'q').octets(term.octets())
+}
+
+pub(super) fn listed_user(term: &Term, user: &UserUri) -> Vec<u8> {
+    listed(term).text(user.as_str()).into_octets()
 }

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
+use crate::app_data::{AppDataDictionary, ComponentId};
 use crate::codec::{Decode, DecodeError, Reader};
 use crate::limits;
+use crate::mls::extension_type::{APP_DATA_DICTIONARY, LAST_RESORT};
 use crate::mls::label::{UnknownSuite, reference};
 use crate::mls::{CipherSuite, Credential, ExtensionsView, LeafNodeView, LeafSource, kept};
 
@@ -61,6 +63,18 @@ impl KeyPackage {
             LeafSource::KeyPackage { not_after, .. } => Some(not_after),
             LeafSource::Update | LeafSource::Commit { .. } => None,
         }
+    }
+
+    /// Whether it is meant for when there is no other: it has the extension last_resort, or the component
+    /// last_resort_key_package in its dictionary (draft-ietf-mls-extensions). Given away once it is like any other.
+    pub fn is_last_resort(&self) -> bool {
+        let extensions = self.view().extensions;
+        let dictionary = extensions
+            .find(APP_DATA_DICTIONARY)
+            .map(AppDataDictionary::decode_exact);
+        let has_component =
+            |dictionary: AppDataDictionary| dictionary.component(ComponentId::LAST_RESORT_KEY_PACKAGE).is_some();
+        extensions.find(LAST_RESORT).is_some() || dictionary.and_then(Result::ok).is_some_and(has_component)
     }
 
     /// KeyPackageRef (RFC 9420 §5.2): the name that a Welcome uses.

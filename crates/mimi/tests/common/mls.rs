@@ -1,8 +1,10 @@
 //! MLS structures, written field by field after RFC 9420: an independent statement of their layout.
 
 use bytes::Bytes;
-use mimi::mls::{Credential, GroupInfo, KeyPackage, LeafNode, Message, Proposal, RatchetTree, Welcome};
-use mimi::{Decode, Encode};
+use mimi::mls::{
+    Credential, GroupInfo, KeyPackage, LeafNode, Message, Proposal, PseudonymousCredential, RatchetTree, Welcome,
+};
+use mimi::{Decode, Encode, IdentifierUri};
 use proptest::prelude::*;
 
 use super::octets;
@@ -250,10 +252,22 @@ pub(crate) fn trees() -> BoxedStrategy<RatchetTree> {
 }
 
 pub(crate) fn credentials() -> BoxedStrategy<Credential> {
-    (any::<u16>(), octets())
-        .prop_map(|(credential_type, content)| Credential {
-            credential_type,
-            content,
+    let any_type = (any::<u16>(), octets()).prop_map(|(credential_type, content)| Credential {
+        credential_type,
+        content,
+    });
+    let pseudonymous = pseudonymous_credentials().prop_map(|fields| fields.credential());
+    prop_oneof![any_type, pseudonymous].boxed()
+}
+
+pub(crate) fn pseudonymous_credentials() -> BoxedStrategy<PseudonymousCredential> {
+    let uuid = || "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
+    (uuid(), uuid(), octets(), octets())
+        .prop_map(|(user, client, key, link)| PseudonymousCredential {
+            client_pseudonym: IdentifierUri(format!("mimi://a.example/d/{user}/{client}").into()),
+            user_pseudonym: IdentifierUri(format!("mimi://a.example/u/{user}").into()),
+            signature_public_key: key,
+            identity_link_ciphertext: link,
         })
         .boxed()
 }

@@ -236,6 +236,7 @@ impl ProviderService for Api {
             user: actor.user.as_str().to_owned(),
             client: actor.client.as_str().to_owned(),
             key_packages,
+            pseudonymous: Vec::new(),
         };
         let mut follower = self.federation.follower.clone();
         let stored = self.federation.in_time(follower.upload_key_packages(upload)).await;

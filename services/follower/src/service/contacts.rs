@@ -1,6 +1,6 @@
 //! Consent and profiles between gRPC's words and the follower's.
 
-use ledger::follower::{Act, Book, Noted, Profile, WhoMayAdd};
+use ledger::follower::{Act, Book, Field, FieldKind, Noted, Profile, WhoMayAdd};
 use mimi::{RoomUri, UserUri};
 use proto::follower as wire;
 use tonic::Status;
@@ -89,7 +89,46 @@ pub(super) fn profile(profile: &wire::Profile) -> Result<Profile, Status> {
         wire::WhoMayAdd::Everybody => WhoMayAdd::Everybody,
         wire::WhoMayAdd::WithConsent => WhoMayAdd::WithConsent,
     };
-    Ok(Profile { who_may_add })
+    let fields: Result<Vec<_>, Status> = profile.fields.iter().map(field).collect();
+    Ok(Profile {
+        who_may_add,
+        fields: fields?,
+    })
+}
+
+fn field(field: &wire::ProfileField) -> Result<Field, Status> {
+    let kind = wire::ProfileFieldKind::try_from(field.kind);
+    let kind = match kind.map_err(|_| Fault::Malformed("kind of field"))? {
+        wire::ProfileFieldKind::Handle => FieldKind::Handle,
+        wire::ProfileFieldKind::Email => FieldKind::Email,
+        wire::ProfileFieldKind::Phone => FieldKind::Phone,
+        wire::ProfileFieldKind::Oidc => FieldKind::Oidc,
+        wire::ProfileFieldKind::Vcard => FieldKind::Vcard,
+    };
+    Ok(Field {
+        kind,
+        name: field.name.clone(),
+        value: field.value.clone(),
+        searchable: field.searchable,
+        shown: field.shown,
+    })
+}
+
+fn field_message(field: &Field) -> wire::ProfileField {
+    let kind = match field.kind {
+        FieldKind::Handle => wire::ProfileFieldKind::Handle,
+        FieldKind::Email => wire::ProfileFieldKind::Email,
+        FieldKind::Phone => wire::ProfileFieldKind::Phone,
+        FieldKind::Oidc => wire::ProfileFieldKind::Oidc,
+        FieldKind::Vcard => wire::ProfileFieldKind::Vcard,
+    };
+    wire::ProfileField {
+        kind: kind.into(),
+        name: field.name.clone(),
+        value: field.value.clone(),
+        searchable: field.searchable,
+        shown: field.shown,
+    }
 }
 
 pub(super) fn profile_message(profile: &Profile) -> wire::Profile {
@@ -98,7 +137,7 @@ pub(super) fn profile_message(profile: &Profile) -> wire::Profile {
         WhoMayAdd::WithConsent => wire::WhoMayAdd::WithConsent,
     };
     wire::Profile {
-        fields: Vec::new(),
         who_may_add: who.into(),
+        fields: profile.fields.iter().map(field_message).collect(),
     }
 }
