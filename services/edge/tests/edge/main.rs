@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(unreachable_pub, reason = "one test binary of several files")]
 
+mod abuse;
+mod assets;
 mod bad_input;
 mod bodies;
 mod consent;
@@ -10,7 +12,9 @@ mod federation;
 mod identity;
 mod key_material;
 mod links;
+mod oblivious;
 mod overload;
 mod provider;
+mod query;
 mod services;
 mod world;

@@ -7,7 +7,7 @@ use proto::follower::{EventAck, EventsRequest, Open, events_request};
 use proto::hub::room_request::Body;
 use proto::provider::provider_client::ProviderClient;
 use proto::provider::{
-    CreateRoomRequest, FollowCall, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
+    CreateRoomRequest, FollowCall, HubSender, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -80,7 +80,12 @@ async fn a_token_names_its_user_and_no_other_token_does() {
         provider: "a.example".to_owned(),
         user: ALICE.to_owned(),
         hub_sender: Bytes::from_static(b"hub sender"),
-        hub_senders: Vec::new(),
+        hub_senders: [(1, &b"hub sender"[..]), (3, b"another")]
+            .map(|(cipher_suite, sender)| HubSender {
+                cipher_suite,
+                sender: Bytes::from_static(sender),
+            })
+            .to_vec(),
     };
     let answer = api.who_am_i(alices(WhoAmIRequest {})).await.unwrap();
     assert_eq!(answer.into_inner(), expected);
@@ -170,7 +175,7 @@ async fn a_call_goes_to_our_hub_when_the_room_is_ours_and_else_to_its_provider()
                 .iter()
                 .all(|asked| asked.room == ROOM && asked.source == "a.example")
     );
-    let peers = world.peers.0.asked();
+    let peers = world.peers.calls.asked();
     let relayed: Vec<_> = peers
         .iter()
         .map(|(to, call)| (to.as_str(), call.endpoint.as_str(), call.target.as_str()))
@@ -189,7 +194,7 @@ async fn key_material_goes_through_the_rooms_hub_or_directly_without_a_room() {
         let body = key_material(ALICE, carol, room);
         let answer = api.key_material(alices(call(PHONE, room, body.clone()))).await.unwrap();
         assert_eq!(answer.into_inner().body, "peer");
-        let (to, relayed) = world.peers.0.asked().pop().unwrap();
+        let (to, relayed) = world.peers.calls.asked().pop().unwrap();
         assert_eq!((to.as_str(), relayed.target.as_str(), relayed.body), (hub, carol, body));
     }
     // Our room, our user: authorised, claimed, recorded.
@@ -232,7 +237,7 @@ async fn nobody_sends_or_joins_as_another_user_of_the_same_provider() {
     }
     let sent = api.submit(alices(call(PHONE, ROOM, update()))).await;
     assert_eq!(sent.unwrap().into_inner().status, 400);
-    assert!(world.hub.0.asked().is_empty() && world.peers.0.asked().is_empty());
+    assert!(world.hub.0.asked().is_empty() && world.peers.calls.asked().is_empty());
 }
 
 #[tokio::test]
