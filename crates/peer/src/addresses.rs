@@ -107,16 +107,42 @@ mod tests {
     #[test]
     fn as_4_addresses_that_only_we_can_reach_are_not_public() {
         for address in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
-            "255.255.255.255", "224.0.0.1", "192.0.0.8", "198.18.0.1", "192.0.2.1", "::", "::1", "fe80::1", "fd00::1",
-            "ff02::1", "::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::10.0.0.1", "64:ff9b:1::1", "2002:7f00:1::",
-            "2001:db8::1", "2001::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "192.0.0.8",
+            "198.18.0.1",
+            "192.0.2.1",
+            "::",
+            "::1",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::",
+            "2001:db8::1",
+            "2001::1",
         ] {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }
         for address in [
-            "1.1.1.1", "93.184.216.34", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:1.1.1.1",
-            "64:ff9b::1.1.1.1", "2002:101:101::",
+            "1.1.1.1",
+            "93.184.216.34",
+            "100.128.0.1",
+            "172.32.0.1",
+            "2606:4700::1111",
+            "::ffff:1.1.1.1",
+            "64:ff9b::1.1.1.1",
+            "2002:101:101::",
         ] {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
@@ -131,10 +157,23 @@ mod tests {
         };
         let assets = |configured| Addresses::of_assets(&b, configured);
         assert!(dialled(assets(None), "127.0.0.1", Some(9)).await.is_empty());
-        assert!(dialled(assets(Some("10.0.0.1:7443")), "127.0.0.1", None).await.is_empty());
-        assert_eq!(dialled(assets(Some("127.0.0.1:7443")), "127.0.0.1", None).await, ["127.0.0.1:443"]);
-        assert_eq!(dialled(assets(Some("127.0.0.1:7443")), "b.example", None).await, ["127.0.0.1:7443"]);
-        assert_eq!(dialled(assets(Some("127.0.0.1:7443")), "b.example", Some(9)).await, ["127.0.0.1:9"]);
+        assert!(
+            dialled(assets(Some("10.0.0.1:7443")), "127.0.0.1", None)
+                .await
+                .is_empty()
+        );
+        assert_eq!(
+            dialled(assets(Some("127.0.0.1:7443")), "127.0.0.1", None).await,
+            ["127.0.0.1:443"]
+        );
+        assert_eq!(
+            dialled(assets(Some("127.0.0.1:7443")), "b.example", None).await,
+            ["127.0.0.1:7443"]
+        );
+        assert_eq!(
+            dialled(assets(Some("127.0.0.1:7443")), "b.example", Some(9)).await,
+            ["127.0.0.1:9"]
+        );
         assert_eq!(dialled(assets(None), "1.1.1.1", None).await, ["1.1.1.1:443"]);
         // Requests are the provider's own, and go where it was configured to be.
         let peer = Addresses::of_peer(Some("127.0.0.1:7443"));

@@ -209,7 +209,10 @@ mod tests {
             assert_eq!(text.parse::<AssetUrl>(), Err(BadAssetUrl), "{text}");
         }
         let url: AssetUrl = "https://Assets.B.example/x?y=1".parse().unwrap();
-        assert_eq!((url.authority().as_str(), url.path()), ("assets.b.example:443", "/x?y=1"));
+        assert_eq!(
+            (url.authority().as_str(), url.path()),
+            ("assets.b.example:443", "/x?y=1")
+        );
     }
 
     #[test]
@@ -229,9 +232,15 @@ mod tests {
         };
         let hosts = hosts(&[
             peer("b.example", &[]),
-            peer("c.example", &["Assets.c.example", "cdn.example:8443", "b.example:443", "no host"]),
+            peer(
+                "c.example",
+                &["Assets.c.example", "cdn.example:8443", "b.example:443", "no host"],
+            ),
         ]);
-        let found: Vec<_> = hosts.iter().map(|(host, peer)| (host.as_str(), peer.as_str())).collect();
+        let found: Vec<_> = hosts
+            .iter()
+            .map(|(host, peer)| (host.as_str(), peer.as_str()))
+            .collect();
         assert_eq!(
             found,
             [

@@ -269,7 +269,12 @@ mod tests {
         let read: Directory = serde_json::from_value(document.clone()).unwrap();
         assert_eq!(read.hub_senders.len(), HUB_SENDERS_MAX);
         document["hubSenders"] = serde_json::json!([1, 2]);
-        assert!(serde_json::from_value::<Directory>(document).unwrap().hub_senders.is_empty());
+        assert!(
+            serde_json::from_value::<Directory>(document)
+                .unwrap()
+                .hub_senders
+                .is_empty()
+        );
     }
 
     #[test]

@@ -98,7 +98,9 @@ impl Known {
     /// What is kept, however old up to a day, and whether it is as fresh as it should be. Nobody is asked.
     pub(crate) fn kept(&self) -> (Option<Arc<Directory>>, bool) {
         let kept = self.state().kept.clone();
-        let is_fresh = kept.as_ref().is_some_and(|kept| kept.fetched.elapsed() < kept.fresh_for);
+        let is_fresh = kept
+            .as_ref()
+            .is_some_and(|kept| kept.fetched.elapsed() < kept.fresh_for);
         let kept = kept.filter(|kept| kept.fetched.elapsed() < KEPT_MAX);
         (kept.map(|kept| kept.directory), is_fresh)
     }

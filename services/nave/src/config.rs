@@ -233,7 +233,9 @@ fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     for host in &hosts {
         let url = format!("https://{host}/").parse::<peer::AssetUrl>();
         if !url.is_ok_and(|url| url.path() == "/") {
-            return Err(D::Error::custom(format!("found `{host}`, allowed are `host` and `host:port`")));
+            return Err(D::Error::custom(format!(
+                "found `{host}`, allowed are `host` and `host:port`"
+            )));
         }
     }
     Ok(hosts)

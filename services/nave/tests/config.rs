@@ -59,7 +59,14 @@ fn a_secret_can_be_read_by_its_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let root = tempfile::tempdir().unwrap();
     plan(root.path(), "a").carry_out().unwrap();
-    for secret in ["ca.key", "provider.key", "api.key", "hub.key", "client.token", "gateway.secret"] {
+    for secret in [
+        "ca.key",
+        "provider.key",
+        "api.key",
+        "hub.key",
+        "client.token",
+        "gateway.secret",
+    ] {
         let mode = std::fs::metadata(root.path().join("a").join(secret))
             .unwrap()
             .permissions()
@@ -82,7 +89,9 @@ fn limits_rates_assets_and_moderators_are_configured() {
     // What the file shows behind a `#` are the defaults, and good as they stand.
     let text = std::fs::read_to_string(&path).unwrap();
     let shown = |line: &str| {
-        let example = line.strip_prefix("# ").filter(|line| line.starts_with('[') || line.contains(" = "));
+        let example = line
+            .strip_prefix("# ")
+            .filter(|line| line.starts_with('[') || line.contains(" = "));
         example.map_or_else(|| line.to_owned(), str::to_owned)
     };
     let lines: Vec<String> = text.lines().map(shown).collect();

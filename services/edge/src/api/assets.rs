@@ -64,7 +64,8 @@ impl AssetCalls {
         let message = message.map_err(|_| Status::deadline_exceeded("the upload has stalled"))??;
         let Some(message) = message else { return Ok(None) };
         let part = message.part;
-        part.map(Some).ok_or_else(|| Status::invalid_argument("an empty message"))
+        part.map(Some)
+            .ok_or_else(|| Status::invalid_argument("an empty message"))
     }
 
     async fn fetch(&self, user: &UserUri, call: &DownloadAsset) -> Result<HttpResponse<AssetBody>, Reply> {
@@ -112,7 +113,9 @@ impl AssetsService for AssetCalls {
     async fn download(&self, request: Request<DownloadAsset>) -> Result<Response<Chunks>, Status> {
         let (user, since) = (user(&request)?, Instant::now());
         let found = self.fetch(&user, request.get_ref()).await;
-        let status = found.as_ref().map_or_else(|refused| refused.status, |found| found.status().as_u16());
+        let status = found
+            .as_ref()
+            .map_or_else(|refused| refused.status, |found| found.status().as_u16());
         self.federation.metrics.answered("download", "api", status, since);
         Ok(Response::new(chunks(found)))
     }
@@ -181,7 +184,11 @@ fn chunks(found: Result<HttpResponse<AssetBody>, Reply>) -> Chunks {
     let first = AssetChunk {
         status: head.status.as_u16().into(),
         bytes: whole_length(&head.headers).unwrap_or(0),
-        reason: if head.status.is_success() { String::new() } else { "no such octets".to_owned() },
+        reason: if head.status.is_success() {
+            String::new()
+        } else {
+            "no such octets".to_owned()
+        },
         chunk: Bytes::new(),
     };
     let octets = body.into_data_stream().map(|piece| match piece {

@@ -62,16 +62,16 @@ pub(super) fn of_stream(pieces: impl Stream<Item = Result<Bytes, BodyError>> + S
 }
 
 /// `Some`: everything was handed over.
-async fn pump(
-    body: AssetBody,
-    max: u64,
-    stall: Duration,
-    to: &mpsc::Sender<Result<Bytes, BodyError>>,
-) -> Option<()> {
+async fn pump(body: AssetBody, max: u64, stall: Duration, to: &mpsc::Sender<Result<Bytes, BodyError>>) -> Option<()> {
     let mut pieces = body.into_data_stream();
     let mut left = max;
     loop {
-        let piece = match timeout(stall, pieces.next()).await {
+        let next = tokio::select! {
+            biased;
+            () = to.closed() => return None,
+            next = timeout(stall, pieces.next()) => next,
+        };
+        let piece = match next {
             Ok(None) => return Some(()),
             Ok(Some(Ok(piece))) if piece.len() as u64 > left => Err(Broken::TooLarge.into()),
             Ok(Some(piece)) => piece,
@@ -95,14 +95,24 @@ mod tests {
     const STALL: Duration = Duration::from_millis(20);
 
     fn pieces(count: usize) -> AssetBody {
-        of_stream(futures::stream::iter((0..count).map(|_| Ok(Bytes::from_static(b"octets")))))
+        of_stream(futures::stream::iter(
+            (0..count).map(|_| Ok(Bytes::from_static(b"octets"))),
+        ))
     }
 
     #[tokio::test]
     async fn a_body_passes_whole_up_to_its_limit() {
-        let whole = bounded(pieces(10), 60, Duration::from_secs(60), ()).collect().await.unwrap();
+        let whole = bounded(pieces(10), 60, Duration::from_secs(60), ())
+            .collect()
+            .await
+            .unwrap();
         assert_eq!(whole.to_bytes().len(), 60);
-        assert!(bounded(pieces(10), 59, Duration::from_secs(60), ()).collect().await.is_err());
+        assert!(
+            bounded(pieces(10), 59, Duration::from_secs(60), ())
+                .collect()
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test]

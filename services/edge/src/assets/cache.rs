@@ -108,7 +108,10 @@ impl Kept {
 /// What `Cache-Control` allows a cache that several share. Who says nothing allows nothing.
 fn fresh_for(head: &HeaderMap) -> Option<Duration> {
     let mut fresh_for = None;
-    let values = head.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let values = head
+        .get_all(CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     for directive in values.flat_map(|value| value.split(',')) {
         let directive = directive.trim().to_ascii_lowercase();
         match directive.split('=').next() {
@@ -138,7 +141,13 @@ mod tests {
         assert_eq!(kept("max-age=60, immutable"), Some(Duration::from_secs(60)));
         assert_eq!(kept("public, Max-Age=999999999"), Some(KEPT_MAX));
         for value in [
-            "", "max-age=0", "max-age=x", "max-age=60, no-store", "private, max-age=60", "no-cache", "immutable",
+            "",
+            "max-age=0",
+            "max-age=x",
+            "max-age=60, no-store",
+            "private, max-age=60",
+            "no-cache",
+            "immutable",
             "private=\"x\", max-age=9",
         ] {
             assert_eq!(kept(value), None, "{value}");

@@ -91,11 +91,7 @@ impl Assets {
 
     /// What an answer from elsewhere comes to: the asset or a part of it, that it is not there, or that the other side
     /// fails. A redirect is a failure: whoever keeps assets keeps them where it says.
-    fn judge(
-        &self,
-        answer: Result<Response<AssetBody>, FetchError>,
-        host: &str,
-    ) -> Result<Response<AssetBody>, Reply> {
+    fn judge(&self, answer: Result<Response<AssetBody>, FetchError>, host: &str) -> Result<Response<AssetBody>, Reply> {
         let answer = answer.map_err(|error| {
             tracing::info!(host, %error, "an asset was not fetched");
             match error {
@@ -114,7 +110,10 @@ impl Assets {
                 return Ok(Response::from_parts(head, full(Bytes::new())));
             }
             429 | 503 => {
-                let seconds = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+                let seconds = answer
+                    .headers()
+                    .get(RETRY_AFTER)
+                    .and_then(|value| value.to_str().ok()?.parse().ok());
                 let after = seconds.map_or(crate::limits::RETRY_AFTER, std::time::Duration::from_secs);
                 return Err(Reply::later(503, "the assets' host is overloaded", after));
             }
@@ -126,7 +125,10 @@ impl Assets {
         let (mut head, body) = answer.into_parts();
         head.headers = kept(&head.headers, &PASSED_ON);
         head.extensions.clear();
-        let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let length = head
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > self.limits.proxied_bytes_max) {
             return Err(Reply::refused(502, "the asset is larger than allowed"));
         }

@@ -64,7 +64,9 @@ impl Gateway {
     fn open(&self, request: &[u8], period: u64) -> Result<(Vec<u8>, ServerResponse), ohttp::Error> {
         let id = request.first().copied().ok_or(ohttp::Error::Truncated)?;
         let mut periods = period.saturating_sub(1)..=period.saturating_add(1);
-        let period = periods.find(|period| key_id(*period) == id).ok_or(ohttp::Error::KeyId)?;
+        let period = periods
+            .find(|period| key_id(*period) == id)
+            .ok_or(ohttp::Error::KeyId)?;
         Server::new(self.config(period)?)?.decapsulate(request)
     }
 
@@ -113,7 +115,9 @@ impl Assets {
         };
         let mut octets = Vec::new();
         let written = message.and_then(|message| message.write_bhttp(Mode::KnownLength, &mut octets));
-        let sealed = written.map_err(|_| ()).and_then(|()| seal.encapsulate(&octets).map_err(|_| ()));
+        let sealed = written
+            .map_err(|_| ())
+            .and_then(|()| seal.encapsulate(&octets).map_err(|_| ()));
         sealed
             .map(Bytes::from)
             .map_err(|()| Reply::refused(500, "internal failure"))
@@ -132,7 +136,11 @@ fn asked(request: &[u8]) -> Result<(AssetUrl, Wanted), Reply> {
     let malformed = || Reply::malformed("not a request for an asset");
     let message = Message::read_bhttp(&mut Cursor::new(request)).map_err(|_| malformed())?;
     let control = message.control();
-    let text = |octets: Option<&[u8]>| octets.and_then(|octets| std::str::from_utf8(octets).ok()).map(str::to_owned);
+    let text = |octets: Option<&[u8]>| {
+        octets
+            .and_then(|octets| std::str::from_utf8(octets).ok())
+            .map(str::to_owned)
+    };
     let head = match control.method() {
         Some(b"GET") => false,
         Some(b"HEAD") => true,
@@ -141,10 +149,19 @@ fn asked(request: &[u8]) -> Result<(AssetUrl, Wanted), Reply> {
     };
     let scheme = text(control.scheme()).ok_or_else(malformed)?;
     let authority = text(control.authority()).filter(|authority| !authority.is_empty());
-    let path = text(control.path()).filter(|path| path.starts_with('/')).ok_or_else(malformed)?;
-    let authority = authority.or_else(|| text(message.header().get(b"host"))).ok_or_else(malformed)?;
-    let url = format!("{scheme}://{authority}{path}").parse().map_err(|_| malformed())?;
-    let range = message.header().get(b"range").and_then(|range| HeaderValue::from_bytes(range).ok());
+    let path = text(control.path())
+        .filter(|path| path.starts_with('/'))
+        .ok_or_else(malformed)?;
+    let authority = authority
+        .or_else(|| text(message.header().get(b"host")))
+        .ok_or_else(malformed)?;
+    let url = format!("{scheme}://{authority}{path}")
+        .parse()
+        .map_err(|_| malformed())?;
+    let range = message
+        .header()
+        .get(b"range")
+        .and_then(|range| HeaderValue::from_bytes(range).ok());
     let wanted = Wanted {
         head,
         range: range::passed_on(range.as_ref()),
@@ -171,7 +188,10 @@ mod tests {
 
     #[test]
     fn as_5_keys_change_every_day_and_those_of_the_days_beside_are_good() {
-        let (one, same) = (Gateway::new(GatewaySecret([7; 32])), Gateway::new(GatewaySecret([7; 32])));
+        let (one, same) = (
+            Gateway::new(GatewaySecret([7; 32])),
+            Gateway::new(GatewaySecret([7; 32])),
+        );
         let keys = one.keys(1_000).unwrap();
         assert_eq!(keys, same.keys(1_000).unwrap(), "every edge has the same");
         assert_ne!(keys, one.keys(1_001).unwrap());
@@ -187,7 +207,10 @@ mod tests {
             assert!(same.open(&sealed, period).is_err(), "{period}");
         }
         let (_, response) = one.open(&sealed, 1_000).unwrap();
-        assert_eq!(opener.decapsulate(&response.encapsulate(b"response").unwrap()).unwrap(), b"response");
+        assert_eq!(
+            opener.decapsulate(&response.encapsulate(b"response").unwrap()).unwrap(),
+            b"response"
+        );
 
         let other = Gateway::new(GatewaySecret([8; 32]));
         assert!(other.open(&sealed, 1_000).is_err());
@@ -208,7 +231,10 @@ mod tests {
         };
         let (url, wanted) = request("GET", "https", "b.example", "/x?y").unwrap();
         assert_eq!(url.as_uri().to_string(), "https://b.example/x?y");
-        assert_eq!((wanted.head, wanted.range.unwrap().as_bytes()), (false, &b"bytes=1-2"[..]));
+        assert_eq!(
+            (wanted.head, wanted.range.unwrap().as_bytes()),
+            (false, &b"bytes=1-2"[..])
+        );
         for (method, scheme, authority, path, status) in [
             ("POST", "https", "b.example", "/x", 405),
             ("GET", "http", "b.example", "/x", 400),
@@ -217,7 +243,11 @@ mod tests {
             ("GET", "https", "b.example", ".evil/x", 400),
             ("GET", "https", "b.example", "", 400),
         ] {
-            assert_eq!(request(method, scheme, authority, path).unwrap_err().status, status, "{authority} {path}");
+            assert_eq!(
+                request(method, scheme, authority, path).unwrap_err().status,
+                status,
+                "{authority} {path}"
+            );
         }
         for octets in [&b""[..], b"\x00", b"\xff\xff\xff\xff\xff", &[0; 64], &[1; 64]] {
             assert!(asked(octets).is_err(), "{octets:?}");

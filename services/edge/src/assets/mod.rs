@@ -26,13 +26,13 @@ use cache::Cache;
 use gateway::Gateway;
 
 pub use body::{AssetBody, full};
-pub(crate) use range::passed_on;
 pub use gateway::GatewaySecret;
 pub(crate) use gateway::{KEYS_TYPE, RESPONSE_TYPE};
 pub use limits::AssetLimits;
+pub(crate) use range::passed_on;
 pub use s3::{S3Error, S3Options};
-pub(crate) use store::Upload;
 pub use store::AssetStore;
+pub(crate) use store::Upload;
 
 /// Where our assets are in the URLs of our authority.
 pub(crate) const PATH: &str = "/v1/assets/";

@@ -31,7 +31,9 @@ impl Name {
 
     /// A name as it stands in a URL.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (random, kind) = text.split_once('.').map_or((text, None), |(random, kind)| (random, Some(kind)));
+        let (random, kind) = text
+            .split_once('.')
+            .map_or((text, None), |(random, kind)| (random, Some(kind)));
         let is_hex = |text: &str| text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
         let is_name = random.len() == 2 * RANDOM_BYTES && is_hex(text.replace('.', "").as_str());
         let is_typed = kind.is_none_or(|kind| media_type(kind).is_some());
@@ -57,7 +59,9 @@ fn media_type(digits: &str) -> Option<String> {
 fn is_media_type(text: &str) -> bool {
     let is_half = |half: &str| {
         half.starts_with(|first: char| first.is_ascii_alphanumeric())
-            && half.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+            && half
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
     };
     text.len() <= MEDIA_TYPE_BYTES_MAX
         && text
@@ -84,13 +88,29 @@ mod tests {
 
     #[test]
     fn what_is_no_name_or_media_type_is_refused() {
-        for text in ["image", "image/", "/png", "a/b/c", "text/html; charset=utf-8", "a b/c", "a/b\r\nx: y"] {
+        for text in [
+            "image",
+            "image/",
+            "/png",
+            "a/b/c",
+            "text/html; charset=utf-8",
+            "a b/c",
+            "a/b\r\nx: y",
+        ] {
             assert_eq!(Name::random(text), None, "{text}");
         }
         let name = "0".repeat(48);
         for text in [
-            "", "..", &name[1..], &format!("{name}0"), &name.replace('0', "A"), &format!("{name}."),
-            &format!("{name}.00"), &format!("{name}/../x"), &format!("{name}.6.1"), &format!("../{name}"),
+            "",
+            "..",
+            &name[1..],
+            &format!("{name}0"),
+            &name.replace('0', "A"),
+            &format!("{name}."),
+            &format!("{name}.00"),
+            &format!("{name}/../x"),
+            &format!("{name}.6.1"),
+            &format!("../{name}"),
         ] {
             assert_eq!(Name::parse(text), None, "{text}");
         }

@@ -44,7 +44,12 @@ enum Asked {
 fn parse(range: &HeaderValue) -> Option<Asked> {
     let range = range.to_str().ok()?.strip_prefix("bytes=")?;
     let (first, last) = range.split_once('-')?;
-    let number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?;
+    let number = |digits: &str| {
+        digits
+            .bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| digits.parse().ok())?
+    };
     match (first, last) {
         ("", last) => Some(Asked::Last(number(last)?)),
         (first, "") => Some(Asked::From(number(first)?)),

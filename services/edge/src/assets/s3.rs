@@ -83,7 +83,11 @@ fn carrier(roots_pem: &[u8]) -> Result<Carrier, S3Error> {
         .expect("the cryptography provider has suites of TLS 1.2 and 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_only()
+        .enable_http1()
+        .build();
     let client = Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())

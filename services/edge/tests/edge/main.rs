@@ -6,6 +6,7 @@ mod abuse;
 mod assets;
 mod bad_input;
 mod bodies;
+mod bucket;
 mod consent;
 mod contacts;
 mod federation;

@@ -14,7 +14,8 @@ use proto::follower::follower_server::{Follower, FollowerServer};
 use proto::follower::{
     ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivery, Done, Event, EventsRequest, FollowRequest,
     Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, PositionRequest, Profile, QueryRequest,
-    QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse, SetProfileRequest, UploadRequest, UploadResponse, events_request,
+    QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse, SetProfileRequest, UploadRequest,
+    UploadResponse, events_request,
 };
 use proto::hub::hub_server::{Hub, HubServer};
 use proto::hub::{

@@ -14,9 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use link::tls::{certificates_from_pem, client_config};
 use link::{Identity, Roots};
 use mimi::Provider;
-use nave_edge::{
-    AssetLimits, AssetParts, AssetStore, EdgeParts, GatewaySecret, Hubs, Limits, Listeners, Tokens, run,
-};
+use nave_edge::{AssetLimits, AssetParts, AssetStore, EdgeParts, GatewaySecret, Hubs, Limits, Listeners, Tokens, run};
 use proto::follower::follower_client::FollowerClient;
 use proto::hub::hub_client::HubClient;
 use rustls::pki_types::ServerName;
@@ -66,8 +64,13 @@ impl World {
         Self::with_assets(limits, AssetLimits::default()).await
     }
 
-    /// The edge of a.example, which knows b.example and c.example; one CA for all.
     pub async fn with_assets(limits: Limits, asset_limits: AssetLimits) -> Self {
+        Self::with_store(limits, asset_limits, None).await
+    }
+
+    /// The edge of a.example, which knows b.example and c.example; one CA for all. Without a store, assets are in
+    /// `directory`.
+    pub async fn with_store(limits: Limits, asset_limits: AssetLimits, store: Option<AssetStore>) -> Self {
         let ca = DevelopmentCa::generate().unwrap();
         let root = certificates_from_pem(ca.certificate_pem().as_bytes()).unwrap();
         let known = ["a.example", "b.example", "c.example"];
@@ -99,14 +102,17 @@ impl World {
             identity: ours,
             roots: roots.clone(),
             hub_sender: Bytes::from_static(b"hub sender"),
-            hub_senders: vec![(1, Bytes::from_static(b"hub sender")), (3, Bytes::from_static(b"another"))],
+            hub_senders: vec![
+                (1, Bytes::from_static(b"hub sender")),
+                (3, Bytes::from_static(b"another")),
+            ],
             peers: peers.clone(),
             hubs: Hubs::from(HubClient::new(channel(hub_routes(Arc::clone(&hub))))),
             follower: FollowerClient::new(channel(follower_routes(Arc::clone(&follower)))),
             tokens: Tokens::from_iter([token, moderator]),
             moderators: BTreeSet::from([MODERATOR.parse().unwrap()]),
             assets: AssetParts {
-                store: AssetStore::directory(directory.path()).unwrap(),
+                store: store.unwrap_or_else(|| AssetStore::directory(directory.path()).unwrap()),
                 gateway_secret: GatewaySecret([7; 32]),
                 limits: asset_limits,
             },
