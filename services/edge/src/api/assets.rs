@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use http::Response as HttpResponse;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap};
@@ -174,6 +173,7 @@ fn chunks(found: Result<HttpResponse<AssetBody>, Reply>) -> Chunks {
         Err(refused) => {
             let refusal = AssetChunk {
                 status: refused.status.into(),
+                retry_after_ms: refused.retry_after_ms(),
                 reason: refused.reason.into_owned(),
                 ..AssetChunk::default()
             };
@@ -189,7 +189,7 @@ fn chunks(found: Result<HttpResponse<AssetBody>, Reply>) -> Chunks {
         } else {
             "no such octets".to_owned()
         },
-        chunk: Bytes::new(),
+        ..AssetChunk::default()
     };
     let octets = body.into_data_stream().map(|piece| match piece {
         Ok(chunk) => Ok(AssetChunk {
