@@ -17,5 +17,6 @@ mod oblivious;
 mod overload;
 mod provider;
 mod query;
+mod scenario;
 mod services;
 mod world;

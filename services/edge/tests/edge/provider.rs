@@ -1,6 +1,9 @@
 //! The provider API: a token's user, its own clients, and nobody else.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
+use daemon::certificates::DevelopmentCa;
 use hyper_util::rt::TokioIo;
 use nave_edge::{Limits, Rate};
 use proto::follower::{EventAck, EventsRequest, Open, events_request};
@@ -29,8 +32,13 @@ async fn client(world: &World) -> ProviderClient<Channel> {
 
 /// A connection to the provider API.
 pub async fn channel(world: &World) -> Channel {
+    channel_to(&world.ca, world.api).await
+}
+
+/// A connection to a provider API whose certificate is from `ca`.
+pub async fn channel_to(ca: &DevelopmentCa, address: SocketAddr) -> Channel {
     let mut roots = rustls::RootCertStore::empty();
-    for root in link::tls::certificates_from_pem(world.ca.certificate_pem().as_bytes()).unwrap() {
+    for root in link::tls::certificates_from_pem(ca.certificate_pem().as_bytes()).unwrap() {
         roots.add(root).unwrap();
     }
     let crypto = rustls::crypto::aws_lc_rs::default_provider();
@@ -40,7 +48,7 @@ pub async fn channel(world: &World) -> Channel {
         .with_root_certificates(roots)
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"h2".to_vec()];
-    let (tls, address) = (TlsConnector::from(std::sync::Arc::new(tls)), world.api);
+    let tls = TlsConnector::from(std::sync::Arc::new(tls));
     let connect = tower::service_fn(move |_| {
         let tls = tls.clone();
         async move {
