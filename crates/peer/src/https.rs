@@ -8,20 +8,23 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, FROM, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, FROM, RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use link::{Identity, Roots};
 use mimi::Provider;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::Wanted;
+use crate::addresses::Addresses;
 use crate::peers::{PeerError, PeerLimits};
 
 /// A response read to its end.
@@ -59,11 +62,11 @@ pub(crate) struct Https {
 }
 
 impl Https {
-    /// Nothing is dialled yet. `address` (`host:port`) stands in for every host of the peer.
+    /// Nothing is dialled yet.
     pub(crate) fn new(
         us: &Provider,
         peer: &Provider,
-        address: Option<String>,
+        addresses: Addresses,
         identity: &Identity,
         roots: &Roots,
         limits: &PeerLimits,
@@ -71,7 +74,7 @@ impl Https {
         let tls = link::tls::client_config(identity, roots, peer, &[b"h2", b"http/1.1"]);
         let connector = Connector {
             tls: TlsConnector::from(tls),
-            address: address.map(Arc::from),
+            addresses,
             connect_timeout: limits.connect_timeout,
         };
         let client = Client::builder(TokioExecutor::new())
@@ -94,24 +97,50 @@ impl Https {
         }
     }
 
-    /// Sends one request and reads the whole response.
+    /// Sends one request and reads the whole response. `kind` is the media type of the body.
     pub(crate) async fn send(
         &self,
         method: Method,
         uri: Uri,
+        kind: Option<&'static str>,
         body: Bytes,
         body_bytes_max: usize,
     ) -> Result<Response, PeerError> {
         let mut request = Request::new(Full::new(body));
-        if method == Method::POST {
-            let octets = HeaderValue::from_static("application/octet-stream");
-            request.headers_mut().insert(CONTENT_TYPE, octets);
+        if let Some(kind) = kind {
+            let kind = HeaderValue::from_static(kind);
+            request.headers_mut().insert(CONTENT_TYPE, kind);
         }
         request.headers_mut().insert(FROM, self.from.clone());
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         match timeout(self.request_timeout, self.exchange(request, body_bytes_max)).await {
             Ok(response) => response,
+            Err(_) => Err(PeerError::TimedOut),
+        }
+    }
+
+    /// Sends a request without a body and returns when the head of the response is there. Whoever reads its body bounds
+    /// it, in octets and in time.
+    pub(crate) async fn open(
+        &self,
+        uri: Uri,
+        wanted: Wanted,
+        says_who: bool,
+    ) -> Result<http::Response<Incoming>, PeerError> {
+        let mut request = Request::new(Full::default());
+        if wanted.head {
+            *request.method_mut() = Method::HEAD;
+        }
+        if let Some(range) = wanted.range {
+            request.headers_mut().insert(RANGE, range);
+        }
+        if says_who {
+            request.headers_mut().insert(FROM, self.from.clone());
+        }
+        *request.uri_mut() = uri;
+        match timeout(self.request_timeout, self.client.request(request)).await {
+            Ok(response) => response.map_err(unreachable),
             Err(_) => Err(PeerError::TimedOut),
         }
     }
@@ -145,7 +174,7 @@ fn unreachable(error: hyper_util::client::legacy::Error) -> PeerError {
 #[derive(Clone)]
 struct Connector {
     tls: TlsConnector,
-    address: Option<Arc<str>>,
+    addresses: Addresses,
     connect_timeout: Duration,
 }
 
@@ -169,15 +198,8 @@ impl Connector {
     }
 
     async fn dial(&self, host: &str, port: Option<u16>, name: ServerName<'static>) -> io::Result<TlsStream<TcpStream>> {
-        let address = match &self.address {
-            Some(address) => address.to_string(),
-            None => format!("{host}:{}", port.unwrap_or(443)),
-        };
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for mut address in lookup_host(address).await? {
-            if let Some(port) = port {
-                address.set_port(port);
-            }
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address that may be dialled");
+        for address in self.addresses.of(host, port).await? {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     // Requests are small and answered before the next: Nagle's algorithm would hold each for 40 ms.

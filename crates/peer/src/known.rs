@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::https::{Https, Response};
 use crate::peers::PeerError;
-use crate::{Directory, WELL_KNOWN};
+use crate::{AssetUrl, Directory, WELL_KNOWN};
 
 /// Octets of a directory document.
 const DIRECTORY_BYTES_MAX: usize = 64 << 10;
@@ -95,6 +95,16 @@ impl Known {
         }
     }
 
+    /// What is kept, however old up to a day, and whether it is as fresh as it should be. Nobody is asked.
+    pub(crate) fn kept(&self) -> (Option<Arc<Directory>>, bool) {
+        let kept = self.state().kept.clone();
+        let is_fresh = kept
+            .as_ref()
+            .is_some_and(|kept| kept.fetched.elapsed() < kept.fresh_for);
+        let kept = kept.filter(|kept| kept.fetched.elapsed() < KEPT_MAX);
+        (kept.map(|kept| kept.directory), is_fresh)
+    }
+
     /// The answer that needs no fetching.
     fn settled(&self, stale: Option<&Arc<Directory>>) -> Option<Result<Arc<Directory>, PeerError>> {
         let State { kept, failed } = self.state().clone();
@@ -122,7 +132,9 @@ impl Known {
 async fn fetch(peer: &Provider, https: &Https, hosts: &[String]) -> Result<(Directory, Duration), PeerError> {
     let uri = format!("https://{peer}{WELL_KNOWN}");
     let uri: Uri = uri.parse().expect("a domain makes a URI");
-    let response = https.send(Method::GET, uri, Bytes::new(), DIRECTORY_BYTES_MAX).await?;
+    let response = https
+        .send(Method::GET, uri, None, Bytes::new(), DIRECTORY_BYTES_MAX)
+        .await?;
     if !response.status.is_success() {
         return Err(PeerError::Directory(format!("answered with {}", response.status)));
     }
@@ -137,9 +149,16 @@ fn check(directory: &Directory, response: &Response, hosts: &[String]) -> Result
         let certificate = response.certificate.as_ref();
         certificate.is_some_and(|certificate| certificate.covers(host)) || hosts.iter().any(|known| known == host)
     };
-    match directory.endpoints.values().find(|template| !ours(template.host())) {
-        Some(template) => Err(PeerError::Directory(format!("{} is not its host", template.host()))),
-        None => Ok(()),
+    if let Some(template) = directory.endpoints.values().find(|template| !ours(template.host())) {
+        return Err(PeerError::Directory(format!("{} is not its host", template.host())));
+    }
+    let gateway = directory.gateway.as_ref().map(|gateway| gateway.parse::<AssetUrl>());
+    match gateway {
+        Some(Ok(gateway)) if !ours(gateway.host()) => {
+            Err(PeerError::Directory(format!("{} is not its host", gateway.host())))
+        }
+        Some(Err(_)) => Err(PeerError::Directory("the gateway is no https URI".to_owned())),
+        _ => Ok(()),
     }
 }
 
@@ -171,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_kept_as_long_as_it_says_within_bounds() {
+    fn e_5_a_directory_is_kept_as_long_as_it_says_within_bounds() {
         let kept = |values: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in values {

@@ -2,10 +2,12 @@
 //! over HTTPS otherwise. What an answer means is the caller's business; nothing here retries what a peer has refused.
 //!
 //! * [`Peers`]: the providers known here. [`Peers::request`] asks one, [`Peers::fanout`] and [`Peers::notify`] bring it
-//!   entries.
+//!   entries, [`Peers::fetch_asset`] fetches what messages refer to.
 //! * [`Directory`]: where a provider takes which request (mimi-protocol §5.1); the edge publishes its own with it.
 //! * [`Template`]: the URIs in it, expanded by a caller, taken apart by the edge.
 
+mod addresses;
+mod assets;
 pub mod directory;
 mod https;
 mod known;
@@ -13,6 +15,7 @@ mod links;
 mod peers;
 pub mod template;
 
+pub use assets::{AssetUrl, BadAssetUrl, Wanted};
 pub use directory::{Directory, Endpoint};
 pub use peers::{PeerConfig, PeerError, PeerLimits, Peers, PeersConfig, succeeded};
 pub use proto::link::{Answer, Call};
@@ -20,3 +23,6 @@ pub use template::Template;
 
 /// Where a provider's directory document is found.
 pub const WELL_KNOWN: &str = "/.well-known/mimi-protocol-directory";
+
+/// Where a provider's oblivious gateway is found, and its keys (RFC 9540 §4).
+pub const WELL_KNOWN_GATEWAY: &str = "/.well-known/ohttp-gateway";

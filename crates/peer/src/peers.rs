@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri};
 use link::{Connection, Fanout, Identity, LedgerId, LinkError, Roots};
-use mimi::{Provider, RoomUri};
+use mimi::mls::{CipherSuite, Credential, ExternalSender};
+use mimi::{Decode as _, Provider, RoomUri};
 use proto::link::{Answer, Call};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::https::Https;
+use crate::addresses::Addresses;
+use crate::assets;
+use crate::https::{Https, Response};
 use crate::known::Known;
 use crate::links::Link;
 use crate::{Directory, Endpoint};
@@ -28,6 +33,9 @@ pub enum PeerError {
     /// The peer does not take this kind of request.
     #[error("the peer has no endpoint {0}")]
     NoEndpoint(String),
+    /// Nobody known here keeps assets at the host of a URL.
+    #[error("no peer keeps assets at this host")]
+    NotAnAssetHost,
     /// No connection, or it broke.
     #[error("the peer cannot be reached: {0}")]
     Unreachable(String),
@@ -84,6 +92,9 @@ pub struct PeerConfig {
     pub link_address: Option<String>,
     /// Hosts beside those on its certificate that its directory may name.
     pub hosts: Vec<String>,
+    /// `host` or `host:port` of where it keeps its assets; empty: at its domain, on port 443 and that of `address`. Hosts
+    /// other than its domain are dialled at public addresses only.
+    pub asset_hosts: Vec<String>,
 }
 
 /// Who we are and whom we know.
@@ -99,19 +110,26 @@ pub struct PeersConfig {
 
 /// The providers known here. Clones share connections and caches.
 #[derive(Clone)]
-pub struct Peers(Arc<Inner>);
+pub struct Peers(pub(crate) Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     us: Provider,
-    peers: BTreeMap<Provider, Peer>,
-    limits: PeerLimits,
+    pub(crate) peers: BTreeMap<Provider, Peer>,
+    pub(crate) limits: PeerLimits,
     endpoint: Option<link::Endpoint>,
+    /// Whose assets are at which `host:port`.
+    pub(crate) asset_hosts: BTreeMap<String, Provider>,
+    /// Where directories are fetched for those who do not wait.
+    runtime: Option<Handle>,
 }
 
-struct Peer {
+pub(crate) struct Peer {
     config: PeerConfig,
-    https: Https,
+    pub(crate) https: Https,
+    pub(crate) assets: Https,
     known: Known,
+    /// Its directory is being fetched for those who do not wait.
+    is_looked_up: AtomicBool,
     link: Link,
 }
 
@@ -120,21 +138,26 @@ impl Peers {
     pub fn new(config: PeersConfig, identity: &Identity, roots: &Roots, endpoint: Option<link::Endpoint>) -> Self {
         let PeersConfig { us, peers, limits } = config;
         let peer = |config: PeerConfig| {
-            let https = Https::new(&us, &config.provider, config.address.clone(), identity, roots, &limits);
+            let https = |addresses| Https::new(&us, &config.provider, addresses, identity, roots, &limits);
             let peer = Peer {
-                https,
+                https: https(Addresses::of_peer(config.address.as_deref())),
+                assets: https(Addresses::of_assets(&config.provider, config.address.as_deref())),
                 known: Known::default(),
+                is_looked_up: AtomicBool::new(false),
                 link: Link::new(),
                 config,
             };
             (peer.config.provider.clone(), peer)
         };
+        let asset_hosts = assets::hosts(&peers);
         let peers = peers.into_iter().map(peer).collect();
         Self(Arc::new(Inner {
             us,
             peers,
             limits,
             endpoint,
+            asset_hosts,
+            runtime: Handle::try_current().ok(),
         }))
     }
 
@@ -172,6 +195,36 @@ impl Peers {
     /// The directory of `provider`, at most as old as its cache headers allow, and never older than 24 hours.
     pub async fn directory(&self, provider: &Provider) -> Result<Arc<Directory>, PeerError> {
         self.peer(provider)?.directory(None).await
+    }
+
+    /// The key with which the hub of `provider` signs in rooms of `suite`, as its directory says and as its credential
+    /// confirms. Never waits: `None` also until the directory has been fetched, which this begins when it is time.
+    pub fn hub_sender(&self, provider: &Provider, suite: CipherSuite) -> Option<ExternalSender> {
+        let peer = self.0.peers.get(provider)?;
+        let (kept, is_fresh) = peer.known.kept();
+        if !is_fresh {
+            self.look_up(provider, peer);
+        }
+        let sender = ExternalSender::decode_exact(kept?.hub_senders.get(&suite)?).ok()?;
+        let its_own = Credential::basic(Bytes::copy_from_slice(provider.as_str().as_bytes()));
+        (sender.credential == its_own).then_some(sender)
+    }
+
+    /// Fetches a directory for those who do not wait: once at a time.
+    fn look_up(&self, provider: &Provider, peer: &Peer) {
+        let Some(runtime) = &self.0.runtime else { return };
+        if peer.is_looked_up.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (peers, provider) = (self.clone(), provider.clone());
+        runtime.spawn(async move {
+            if let Err(error) = peers.directory(&provider).await {
+                tracing::info!(peer = %provider, %error, "no directory");
+            }
+            if let Some(peer) = peers.0.peers.get(&provider) {
+                peer.is_looked_up.store(false, Ordering::Release);
+            }
+        });
     }
 
     /// The shared link to `provider`, dialled if need be. `None`: it offers none, or none can be had for now.
@@ -238,16 +291,14 @@ impl Peers {
 
     async fn post_to(&self, peer: &Peer, uri: Uri, body: Bytes) -> Result<Answer, PeerError> {
         let max = self.0.limits.answer_bytes_max;
-        let response = peer.https.send(Method::POST, uri, body, max).await?;
-        let retry_after = response.retry_after().unwrap_or_default();
-        Ok(Answer {
-            status: u32::from(response.status.as_u16()),
-            retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
-            body: response.body,
-        })
+        let response = peer
+            .https
+            .send(Method::POST, uri, Some("application/octet-stream"), body, max)
+            .await?;
+        Ok(answer(response))
     }
 
-    fn peer(&self, provider: &Provider) -> Result<&Peer, PeerError> {
+    pub(crate) fn peer(&self, provider: &Provider) -> Result<&Peer, PeerError> {
         let known = self.0.peers.get(provider);
         known.ok_or_else(|| PeerError::Unknown(provider.clone()))
     }
@@ -260,7 +311,7 @@ impl std::fmt::Debug for Peers {
 }
 
 impl Peer {
-    async fn directory(&self, stale: Option<&Arc<Directory>>) -> Result<Arc<Directory>, PeerError> {
+    pub(crate) async fn directory(&self, stale: Option<&Arc<Directory>>) -> Result<Arc<Directory>, PeerError> {
         let PeerConfig { provider, hosts, .. } = &self.config;
         self.known.directory(provider, &self.https, hosts, stale).await
     }
@@ -282,7 +333,16 @@ impl Peer {
     }
 }
 
-fn uri(directory: &Directory, endpoint: Endpoint, target: &str) -> Result<Uri, PeerError> {
+pub(crate) fn answer(response: Response) -> Answer {
+    let retry_after = response.retry_after().unwrap_or_default();
+    Answer {
+        status: u32::from(response.status.as_u16()),
+        retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
+        body: response.body,
+    }
+}
+
+pub(crate) fn uri(directory: &Directory, endpoint: Endpoint, target: &str) -> Result<Uri, PeerError> {
     let template = directory.endpoints.get(&endpoint);
     let template = template.ok_or_else(|| PeerError::NoEndpoint(endpoint.name().to_owned()))?;
     let expanded = template.expand(target).parse();

@@ -66,9 +66,18 @@ impl Template {
     /// The identifier that a request for `path_and_query` is about, as [`target`] reads it; `None` when the template
     /// does not expand to it.
     pub fn target(&self, path_and_query: &str) -> Option<String> {
+        target(self.raw(path_and_query)?)
+    }
+
+    /// The value that a request for `path_and_query` carries, unescaped once and otherwise as it is.
+    pub fn value(&self, path_and_query: &str) -> Option<String> {
+        let value = percent_decode_str(self.raw(path_and_query)?).decode_utf8().ok()?;
+        (!value.is_empty()).then(|| value.into_owned())
+    }
+
+    fn raw<'a>(&self, path_and_query: &'a str) -> Option<&'a str> {
         let (before, after) = self.path();
-        let raw = path_and_query.strip_prefix(before)?.strip_suffix(after)?;
-        target(raw)
+        path_and_query.strip_prefix(before)?.strip_suffix(after)
     }
 
     fn literals(&self) -> (&str, &str) {

@@ -152,6 +152,11 @@ impl Hubs {
             .unwrap_or_else(|_| Err(Reply::unavailable("overloaded")))
     }
 
+    /// A node for what is not about one room.
+    pub(crate) fn any(&self) -> HubClient<Channel> {
+        self.first.clone()
+    }
+
     fn locate(&self, room: &str) -> HubClient<Channel> {
         let node = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Section `edge.limits` of a configuration.
+/// Section `edge.limits` of a configuration; `rates` is the section `edge.rates`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -32,10 +32,11 @@ pub struct Limits {
     /// Event streams open at a time.
     pub event_streams_max: usize,
     /// Token buckets.
+    #[serde(skip)]
     pub rates: RateLimits,
 }
 
-/// How often a provider (or a local user) may ask, per endpoint. What exceeds it is answered 429 before any work.
+/// Section `edge.rates` of a configuration: how often a provider (or a local user) may ask, per endpoint. What exceeds it is answered 429 before any work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimits {
@@ -53,10 +54,24 @@ pub struct RateLimits {
     pub request_consent: Rate,
     /// Writes to users' inboxes: low.
     pub update_consent: Rate,
+    /// Tells who exists, and searches profiles: low.
+    pub identifier_query: Rate,
+    /// Makes people work: low.
+    pub report_abuse: Rate,
+    /// Assets fetched from our store.
+    pub asset: Rate,
+    /// Assets of other providers fetched for a provider (proxyDownload).
+    pub proxy_download: Rate,
+    /// The same, through the oblivious gateway, and its keys. Each costs a decryption.
+    pub oblivious: Rate,
     /// All calls of one local user together.
     pub user: Rate,
     /// What one local user asks of other users, so that nobody uses up what other providers allow us: low.
     pub contact: Rate,
+    /// Assets that one local user stores.
+    pub upload: Rate,
+    /// Assets that one local user fetches, in whatever way.
+    pub download: Rate,
 }
 
 /// A token bucket.
@@ -90,8 +105,15 @@ impl Default for RateLimits {
             group_info: Rate::new(100, 500),
             request_consent: Rate::new(20, 200),
             update_consent: Rate::new(20, 200),
+            identifier_query: Rate::new(10, 100),
+            report_abuse: Rate::new(5, 50),
+            asset: Rate::new(500, 2_000),
+            proxy_download: Rate::new(200, 1_000),
+            oblivious: Rate::new(100, 500),
             user: Rate::new(2_000, 10_000),
             contact: Rate::new(1, 50),
+            upload: Rate::new(1, 100),
+            download: Rate::new(20, 500),
         }
     }
 }
@@ -142,6 +164,15 @@ pub(crate) const GRPC_BYTES_MAX: usize = mimi::limits::NOTIFY_BYTES_MAX + (1 << 
 
 /// Octets of a ConsentEntry: the KeyPackages of more clients than people have.
 pub(crate) const CONSENT_BYTES_MAX: usize = 256 << 10;
+
+/// Octets of an IdentifierRequest: its elements are short.
+pub(crate) const QUERY_BYTES_MAX: usize = 64 << 10;
+
+/// Octets of an encapsulated request: a URL and a range, sealed.
+pub(crate) const OBLIVIOUS_BYTES_MAX: usize = 16 << 10;
+
+/// Octets of a message of an upload: a MiB of the asset, and what is around it.
+pub(crate) const CHUNK_BYTES_MAX: usize = (1 << 20) + (4 << 10);
 
 /// Octets that are more than what stands around the KeyPackages of a ConsentEntry.
 pub(crate) const URIS_BYTES: usize = 4 << 10;

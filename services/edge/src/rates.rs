@@ -13,6 +13,27 @@ use crate::reply::Reply;
 
 type Buckets<K> = DefaultKeyedRateLimiter<K>;
 
+/// The ways in which another provider comes to an asset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AssetWay {
+    /// It is in our store.
+    Store,
+    /// We fetch it elsewhere (proxyDownload).
+    Proxy,
+    /// The same, through the oblivious gateway.
+    Gateway,
+}
+
+impl AssetWay {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Store => "assets",
+            Self::Proxy => "proxyDownload",
+            Self::Gateway => "ohttpGateway",
+        }
+    }
+}
+
 /// All token buckets of one edge.
 pub(crate) struct Rates {
     key_material: Buckets<Provider>,
@@ -22,8 +43,15 @@ pub(crate) struct Rates {
     group_info: Buckets<Provider>,
     request_consent: Buckets<Provider>,
     update_consent: Buckets<Provider>,
+    identifier_query: Buckets<Provider>,
+    report_abuse: Buckets<Provider>,
+    asset: Buckets<Provider>,
+    proxy_download: Buckets<Provider>,
+    oblivious: Buckets<Provider>,
     user: Buckets<UserUri>,
     contact: Buckets<UserUri>,
+    upload: Buckets<UserUri>,
+    download: Buckets<UserUri>,
     clock: DefaultClock,
 }
 
@@ -37,8 +65,15 @@ impl Rates {
             group_info: buckets(limits.group_info),
             request_consent: buckets(limits.request_consent),
             update_consent: buckets(limits.update_consent),
+            identifier_query: buckets(limits.identifier_query),
+            report_abuse: buckets(limits.report_abuse),
+            asset: buckets(limits.asset),
+            proxy_download: buckets(limits.proxy_download),
+            oblivious: buckets(limits.oblivious),
             user: buckets(limits.user),
             contact: buckets(limits.contact),
+            upload: buckets(limits.upload),
+            download: buckets(limits.download),
             clock: DefaultClock::default(),
         }
     }
@@ -53,6 +88,18 @@ impl Rates {
             Endpoint::GroupInfo => &self.group_info,
             Endpoint::RequestConsent => &self.request_consent,
             Endpoint::UpdateConsent => &self.update_consent,
+            Endpoint::IdentifierQuery => &self.identifier_query,
+            Endpoint::ReportAbuse => &self.report_abuse,
+        };
+        self.take(buckets, source)
+    }
+
+    /// Takes a token of `source` for assets.
+    pub(crate) fn admit_asset(&self, source: &Provider, way: AssetWay) -> Result<(), Reply> {
+        let buckets = match way {
+            AssetWay::Store => &self.asset,
+            AssetWay::Proxy => &self.proxy_download,
+            AssetWay::Gateway => &self.oblivious,
         };
         self.take(buckets, source)
     }
@@ -66,6 +113,18 @@ impl Rates {
     pub(crate) fn admit_contact(&self, user: &UserUri) -> Result<(), Reply> {
         self.admit_user(user)?;
         self.take(&self.contact, user)
+    }
+
+    /// Takes a token of a local user for storing an asset.
+    pub(crate) fn admit_upload(&self, user: &UserUri) -> Result<(), Reply> {
+        self.admit_user(user)?;
+        self.take(&self.upload, user)
+    }
+
+    /// Takes a token of a local user for fetching an asset.
+    pub(crate) fn admit_download(&self, user: &UserUri) -> Result<(), Reply> {
+        self.admit_user(user)?;
+        self.take(&self.download, user)
     }
 
     fn take<K: Clone + Eq + std::hash::Hash>(&self, buckets: &Buckets<K>, key: &K) -> Result<(), Reply> {

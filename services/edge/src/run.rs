@@ -1,5 +1,6 @@
 //! Puts the edge together and runs it until it is told to stop.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use link::tls;
 use link::{Identity, Roots};
-use mimi::Provider;
+use mimi::mls::CipherSuite;
+use mimi::{Provider, UserUri};
 use peer::Directory;
 use proto::follower::follower_client::FollowerClient;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +20,8 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 
 use crate::accept::{self, Places};
-use crate::api;
+use crate::api::{self, ApiParts};
+use crate::assets::{AssetParts, Assets};
 use crate::federation::{Endpoint, Federation, Https, LinkService};
 use crate::hubs::Hubs;
 use crate::limits::{GRPC_BYTES_MAX, Limits};
@@ -43,8 +46,10 @@ pub struct EdgeParts {
     pub roots: Roots,
     /// What our own clients see of us.
     pub api_identity: Identity,
-    /// ExternalSender of our hub (RFC 9420 §12.1.8.1), for those who create rooms.
+    /// ExternalSender of our hub (RFC 9420 §12.1.8.1), for those who create rooms of cipher suite 0x0001.
     pub hub_sender: Bytes,
+    /// The same for every cipher suite in which we host rooms; other providers are told, too (directory).
+    pub hub_senders: Vec<(CipherSuite, Bytes)>,
     /// The way to other providers.
     pub peers: Arc<dyn Relay>,
     /// Our hub.
@@ -53,6 +58,10 @@ pub struct EdgeParts {
     pub follower: FollowerClient<Channel>,
     /// Our users' tokens.
     pub tokens: Tokens,
+    /// The users who may see and close reports of abuse.
+    pub moderators: BTreeSet<UserUri>,
+    /// Assets.
+    pub assets: AssetParts,
     /// Bounds.
     pub limits: Limits,
     /// Cancelled: take nothing new, finish what is under way.
@@ -85,8 +94,12 @@ pub struct Listeners {
 /// `authority` cannot stand in the directory.
 pub async fn run(parts: EdgeParts, listeners: Listeners) -> Result<(), peer::template::TemplateError> {
     let link_authority = parts.link_authority.filter(|_| listeners.link.is_some());
-    let listed = Endpoint::ALL.map(Endpoint::listed);
-    let directory = Directory::publish(&parts.authority, listed, link_authority)?;
+    let listed = Endpoint::ALL.into_iter().map(Endpoint::listed);
+    let listed = listed.chain([peer::Endpoint::ProxyDownload]);
+    let directory = Directory::publish(&parts.authority, listed, link_authority)?
+        .with_gateway(&parts.authority)
+        .with_hub_senders(parts.hub_senders.clone());
+    let assets = Arc::new(Assets::new(parts.assets, &parts.authority, parts.peers.clone()));
     let mut hosts = parts.hosts;
     hosts.push(parts.provider.as_str().to_owned());
 
@@ -112,11 +125,19 @@ pub async fn run(parts: EdgeParts, listeners: Listeners) -> Result<(), peer::tem
         let service = Arc::new(LinkService(federation.clone()));
         tasks.spawn(link::serve(endpoint, service, cancel.clone()));
     }
-    let https = Https::new(federation.clone(), &hosts, directory);
+    let https = Https::new(federation.clone(), assets.clone(), &hosts, directory);
     let (identity, roots, stop) = (parts.identity, parts.roots, cancel.clone());
     let bounds = limits.clone();
     tasks.spawn(async move { serve_https(listeners.https, https, &identity, roots, &bounds, stop).await });
-    let routes = api::routes(federation, parts.tokens, parts.hub_sender, cancel.clone());
+    let routes = api::routes(ApiParts {
+        federation,
+        assets,
+        tokens: parts.tokens,
+        moderators: parts.moderators,
+        hub_sender: parts.hub_sender,
+        hub_senders: parts.hub_senders,
+        cancel: cancel.clone(),
+    });
     let identity = parts.api_identity;
     tasks.spawn(async move { serve_api(listeners.api, routes, &identity, &limits, cancel).await });
     tasks.close();

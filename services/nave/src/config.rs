@@ -36,6 +36,12 @@ pub struct Config {
     /// Other providers.
     #[serde(default)]
     pub peers: Vec<Peer>,
+    /// The outer tier.
+    #[serde(default)]
+    pub edge: Edge,
+    /// Where local users' assets are, and what is fetched for others.
+    #[serde(default)]
+    pub assets: Assets,
     /// What a client of one local user needs; `nave demo --against` reads it, `nave serve` does not.
     #[serde(default)]
     pub client: Option<Client>,
@@ -63,6 +69,9 @@ pub struct User {
     /// SHA-256 of the user's token, 64 hexadecimal digits.
     #[serde(deserialize_with = "digest")]
     pub token_sha256: daemon::tokens::TokenDigest,
+    /// May see and close reports of abuse.
+    #[serde(default)]
+    pub moderator: bool,
 }
 
 /// Another provider.
@@ -75,6 +84,62 @@ pub struct Peer {
     /// Where it listens.
     pub address: SocketAddr,
     /// PEM file with the certificates one of which must have issued its certificate.
+    pub roots: PathBuf,
+    /// `host` or `host:port` of where it keeps its assets; none: its domain, on port 443 and that of `address`.
+    #[serde(default, deserialize_with = "hosts")]
+    pub asset_hosts: Vec<String>,
+}
+
+/// The outer tier.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Edge {
+    /// Bounds.
+    pub limits: nave_edge::Limits,
+    /// How often who may ask.
+    pub rates: nave_edge::RateLimits,
+}
+
+/// Assets.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Assets {
+    /// Directory of local users' assets, unless `s3` is given.
+    pub directory: PathBuf,
+    /// A bucket instead.
+    pub s3: Option<S3>,
+    /// File with 64 hexadecimal digits, from which the keys of the oblivious gateway come; none: others with every start.
+    pub gateway_secret: Option<PathBuf>,
+    /// Bounds.
+    pub limits: nave_edge::AssetLimits,
+}
+
+impl Default for Assets {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::from("assets"),
+            s3: None,
+            gateway_secret: None,
+            limits: nave_edge::AssetLimits::default(),
+        }
+    }
+}
+
+/// A bucket that speaks S3.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3 {
+    /// `https://s3.example.com`.
+    pub endpoint: String,
+    /// The region that signatures name.
+    pub region: String,
+    /// The bucket.
+    pub bucket: String,
+    /// Access key id.
+    pub access_key: String,
+    /// File that holds the secret access key.
+    pub secret_key: PathBuf,
+    /// PEM file with the certificates one of which must have issued the endpoint's.
     pub roots: PathBuf,
 }
 
@@ -139,6 +204,11 @@ impl Config {
             &mut self.api_tls.key,
         ];
         paths.extend(self.peers.iter_mut().map(|peer| &mut peer.roots));
+        paths.push(&mut self.assets.directory);
+        paths.extend(self.assets.gateway_secret.as_mut());
+        if let Some(s3) = &mut self.assets.s3 {
+            paths.extend([&mut s3.secret_key, &mut s3.roots]);
+        }
         if let Some(client) = &mut self.client {
             paths.extend([&mut client.token, &mut client.roots]);
         }
@@ -156,4 +226,17 @@ fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<daemon::tokens::
     let text = String::deserialize(deserializer)?;
     text.parse()
         .map_err(|error: daemon::tokens::NotADigest| D::Error::custom(error.to_string()))
+}
+
+fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let hosts = Vec::<String>::deserialize(deserializer)?;
+    for host in &hosts {
+        let url = format!("https://{host}/").parse::<peer::AssetUrl>();
+        if !url.is_ok_and(|url| url.path() == "/") {
+            return Err(D::Error::custom(format!(
+                "found `{host}`, allowed are `host` and `host:port`"
+            )));
+        }
+    }
+    Ok(hosts)
 }

@@ -90,6 +90,9 @@ impl Plan {
         let keys = nave_hub::HubKeys::generate(self.domain.clone())?;
         write_private(&self.file("hub.key"), &hex::encode(keys.to_octets()))?;
 
+        let secret = rand::random::<[u8; 32]>();
+        write_private(&self.file("gateway.secret"), &hex::encode(secret))?;
+
         let token = daemon::tokens::random();
         write_private(&self.file("client.token"), &token)?;
         write(&config, &self.text(&TokenDigest::of(&token)))?;
@@ -145,6 +148,8 @@ key = "api.key"
 [[users]]
 name = "{user}"
 token_sha256 = "{token}"
+# May see and close reports of abuse in this provider's rooms (`Moderation`).
+# moderator = true
 
 # What a client of that user needs. `nave demo --against` reads this; `nave serve` does not.
 [client]
@@ -159,11 +164,52 @@ log_format = "auto"
 # Push traces and metrics to a collector (OTLP over gRPC). /metrics is served either way.
 # otlp_endpoint = "http://127.0.0.1:4317"
 
+# What users attach to messages, encrypted by their clients. See docs/assets.md.
+[assets]
+# Directory of local users' assets.
+directory = "assets"
+# The keys of the oblivious gateway come from this file: the same on every start.
+gateway_secret = "gateway.secret"
+
+# A bucket that speaks S3, instead of the directory.
+# [assets.s3]
+# endpoint = "https://s3.example.com"
+# region = "eu-central-1"
+# bucket = "assets"
+# access_key = "id"
+# secret_key = "s3.secret"
+# roots = "/etc/ssl/certs/ca-certificates.crt"
+
+# Octets and counts of assets; these are the defaults.
+# [assets.limits]
+# asset_bytes_max = 268_435_456
+# proxied_bytes_max = 1_073_741_824
+# oblivious_bytes_max = 4_194_304
+# uploads_max = 32
+# downloads_max = 512
+# cache_bytes_max = 67_108_864
+# cached_bytes_max = 1_048_576
+# stall_ms = 30_000
+
+# Bounds of connections and requests, see docs/operation.md; some of the defaults.
+# [edge.limits]
+# connections_max = 4_096
+# connections_per_peer_max = 256
+# bodies_bytes_max = 536_870_912
+# answer_ms = 10_000
+
+# How often another provider may ask, per endpoint, and a local user (`user`, `contact`, `upload`, `download`).
+# [edge.rates]
+# submit_message = {{ per_second = 20_000, burst = 40_000 }}
+# key_material = {{ per_second = 100, burst = 500 }}
+# identifier_query = {{ per_second = 10, burst = 100 }}
+
 # Another provider: its domain, where it listens, and the root that its certificate must come from. One table each.
 # [[peers]]
 # domain = "b.example"
 # address = "127.0.0.1:8443"
 # roots = "b-ca.pem"
+# asset_hosts = ["assets.b.example"]
 "#
         )
     }

@@ -1,7 +1,7 @@
 //! One provider, whole: the services put together around one store. Between them there is gRPC in memory, the same as
 //! between machines; to other providers there is only the network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use bytes::Bytes;
 use daemon::{Health, Telemetry, admin, drain, files};
 use ledger::{Founding, Ledger, LedgerId};
 use link::{Identity, Roots};
-use mimi::Encode as _;
-use nave_edge::{EdgeParts, Listeners, Tokens};
+use mimi::{Encode as _, UserUri};
+use nave_edge::{AssetParts, AssetStore, EdgeParts, GatewaySecret, Listeners, S3Options, Tokens};
 use nave_follower::Follower;
 use nave_hub::{Arbiters, HubKeys, HubParts, HubService, Incarnation, NodeOptions, Ownership, SystemClock};
 use peer::{PeerConfig, Peers, PeersConfig};
@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use crate::config::{Config, Files};
+use crate::config::{Assets, Config, Files};
 use crate::memory;
 
 /// Shards of a new ledger on the embedded store.
@@ -37,6 +37,8 @@ const SHARDS: u32 = 16;
 const SHARD_GROUPS: usize = 2;
 /// The cipher suite whose key new rooms name in external_senders.
 const CIPHER_SUITE: u16 = 0x0001;
+/// The cipher suites in which rooms are hosted: the hub has a key for each.
+const CIPHER_SUITES: [u16; 3] = [0x0001, 0x0002, 0x0003];
 /// From not ready to no new work, so that whoever balances load notices.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
@@ -110,6 +112,9 @@ impl Running {
             .collect();
         let tokens = tokens.map_err(|error: mimi::UriError| error)?;
 
+        let moderators = moderators(&config)?;
+        let assets = assets(&config.assets)?;
+
         let https = bind(config.listen, "listen").await?;
         let api = bind(config.api, "api").await?;
         let link = link::Endpoint::bind(config.listen, identity.clone(), roots.clone(), link::Limits::default())
@@ -167,11 +172,17 @@ impl Running {
             roots,
             api_identity,
             hub_sender: Bytes::from(keys.external_sender(CIPHER_SUITE)?.encode()),
+            hub_senders: hub_senders(&keys)?,
             peers: Arc::new(peers),
             hubs,
             follower,
             tokens,
-            limits: nave_edge::Limits::default(),
+            moderators,
+            assets,
+            limits: nave_edge::Limits {
+                rates: config.edge.rates,
+                ..config.edge.limits
+            },
             cancel: stop.clone(),
         };
         let listeners = Listeners {
@@ -259,12 +270,59 @@ fn hub_keys(config: &Config) -> anyhow::Result<HubKeys> {
     })
 }
 
+/// The hub's ExternalSender for each suite.
+fn hub_senders(keys: &HubKeys) -> anyhow::Result<Vec<(u16, Bytes)>> {
+    let sender = |suite| Ok((suite, Bytes::from(keys.external_sender(suite)?.encode())));
+    CIPHER_SUITES.into_iter().map(sender).collect()
+}
+
+fn moderators(config: &Config) -> anyhow::Result<BTreeSet<UserUri>> {
+    let moderators = config.users.iter().filter(|user| user.moderator);
+    moderators.map(|user| Ok(config.user_uri(user)?)).collect()
+}
+
+fn assets(config: &Assets) -> anyhow::Result<AssetParts> {
+    let store = match &config.s3 {
+        Some(s3) => AssetStore::s3(&S3Options {
+            endpoint: s3.endpoint.clone(),
+            region: s3.region.clone(),
+            bucket: s3.bucket.clone(),
+            access_key: s3.access_key.clone(),
+            secret_key: String::from_utf8(read(&s3.secret_key)?)
+                .ok()
+                .map(|text| text.trim().to_owned())
+                .with_context(|| format!("{} is not text", s3.secret_key.display()))?,
+            roots_pem: read(&s3.roots)?,
+        })
+        .context("assets.s3")?,
+        None => AssetStore::directory(&config.directory)
+            .with_context(|| format!("assets.directory: cannot use {}", config.directory.display()))?,
+    };
+    let gateway_secret = match &config.gateway_secret {
+        Some(file) => gateway_secret(file)?,
+        None => GatewaySecret::random(),
+    };
+    Ok(AssetParts {
+        store,
+        gateway_secret,
+        limits: config.limits.clone(),
+    })
+}
+
+fn gateway_secret(file: &Path) -> anyhow::Result<GatewaySecret> {
+    let text = String::from_utf8(read(file)?).ok();
+    let octets = text.and_then(|text| hex::decode(text.trim()).ok());
+    let secret = octets.and_then(|octets| octets.try_into().ok()).map(GatewaySecret);
+    secret.with_context(|| format!("{} does not hold 64 hexadecimal digits", file.display()))
+}
+
 fn peers(config: &Config, identity: &Identity, roots: &Roots, link: &link::Endpoint) -> Peers {
     let peer = |peer: &crate::config::Peer| PeerConfig {
         provider: peer.domain.clone(),
         address: Some(peer.address.to_string()),
         link_address: Some(peer.address.to_string()),
         hosts: Vec::new(),
+        asset_hosts: peer.asset_hosts.clone(),
     };
     let known = PeersConfig {
         us: config.domain.clone(),

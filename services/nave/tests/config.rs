@@ -59,13 +59,50 @@ fn a_secret_can_be_read_by_its_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let root = tempfile::tempdir().unwrap();
     plan(root.path(), "a").carry_out().unwrap();
-    for secret in ["ca.key", "provider.key", "api.key", "hub.key", "client.token"] {
+    for secret in [
+        "ca.key",
+        "provider.key",
+        "api.key",
+        "hub.key",
+        "client.token",
+        "gateway.secret",
+    ] {
         let mode = std::fs::metadata(root.path().join("a").join(secret))
             .unwrap()
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600, "{secret}");
     }
+}
+
+#[test]
+fn limits_rates_assets_and_moderators_are_configured() {
+    let root = tempfile::tempdir().unwrap();
+    let path = plan(root.path(), "a").carry_out().unwrap();
+    let config = Config::load(&path).unwrap();
+    assert_eq!(config.edge.limits, nave_edge::Limits::default());
+    assert_eq!(config.edge.rates, nave_edge::RateLimits::default());
+    assert_eq!(config.assets.directory, root.path().join("a/assets"));
+    assert_eq!(config.assets.gateway_secret, Some(root.path().join("a/gateway.secret")));
+    assert!(!config.users[0].moderator);
+
+    // What the file shows behind a `#` are the defaults, and good as they stand.
+    let text = std::fs::read_to_string(&path).unwrap();
+    let shown = |line: &str| {
+        let example = line
+            .strip_prefix("# ")
+            .filter(|line| line.starts_with('[') || line.contains(" = "));
+        example.map_or_else(|| line.to_owned(), str::to_owned)
+    };
+    let lines: Vec<String> = text.lines().map(shown).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let config = Config::load(&path).unwrap();
+    assert_eq!(config.edge.limits, nave_edge::Limits::default());
+    assert_eq!(config.edge.rates, nave_edge::RateLimits::default());
+    assert_eq!(config.assets.limits, nave_edge::AssetLimits::default());
+    assert_eq!(config.assets.s3.unwrap().secret_key, root.path().join("a/s3.secret"));
+    assert_eq!(config.peers[0].asset_hosts, ["assets.b.example"]);
+    assert!(config.users[0].moderator);
 }
 
 #[test]
@@ -86,6 +123,21 @@ fn what_is_wrong_is_named_with_file_key_and_what_is_allowed() {
             "log_format = \"auto\"",
             "log_format = \"xml\"",
             "allowed are `auto`, `human`, `json`",
+        ),
+        (
+            "[assets]",
+            "[edge.limits]\nbodies = 1\n[assets]",
+            "edge.limits.bodies: there is no such key",
+        ),
+        (
+            "[assets]",
+            "[edge.rates]\nupdate = { per_second = 0, burst = 1 }\n[assets]",
+            "edge.rates.update.per_second: ",
+        ),
+        (
+            "[assets]",
+            "[[peers]]\ndomain = \"b.example\"\naddress = \"127.0.0.1:1\"\nroots = \"x\"\nasset_hosts = [\"b.example/x\"]\n[assets]",
+            "allowed are `host` and `host:port`",
         ),
         (
             "name = \"alice\"",

@@ -38,7 +38,7 @@ async fn is_let_in(a: &Ca, b: &Ca, identity: Identity) -> bool {
 }
 
 #[tokio::test]
-async fn a_call_is_answered_and_its_caller_known() {
+async fn e_1_a_call_is_answered_and_its_caller_known() {
     let pair = Pair::new(Limits::default(), Follower::new());
     let answer = pair.connect().await.call(call()).await.unwrap();
     assert_eq!((answer.status, &answer.body), (200, &call().body));
@@ -49,7 +49,7 @@ async fn a_call_is_answered_and_its_caller_known() {
 }
 
 #[tokio::test]
-async fn a_certificate_counts_only_under_the_roots_of_each_domain_it_names() {
+async fn e_1_a_certificate_counts_only_under_the_roots_of_each_domain_it_names() {
     let (a, b) = (Ca::new(), Ca::new());
     assert!(is_let_in(&a, &b, a.identity(&["a.example"])).await);
     assert!(is_let_in(&a, &b, a.identity(&["mimi.a.example", "a.example"])).await);
@@ -81,7 +81,7 @@ async fn a_certificate_counts_only_under_the_roots_of_each_domain_it_names() {
 }
 
 #[tokio::test]
-async fn a_certificate_may_speak_for_several_domains_that_share_a_root() {
+async fn e_2_a_certificate_may_speak_for_several_domains_that_share_a_root() {
     let ca = Ca::new();
     let known = roots(&[("a.example", &ca), ("b.example", &ca)]);
     let (chain, _) = ca.chain(&["a.example", "b.example", "c.example"]);
@@ -91,7 +91,7 @@ async fn a_certificate_may_speak_for_several_domains_that_share_a_root() {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_without_a_certificate() {
+async fn e_1_nobody_gets_in_without_a_certificate() {
     let pair = Pair::new(Limits::default(), Follower::new());
     let mut store = RootCertStore::empty();
     store.add(pair.b.root()).unwrap();
@@ -133,7 +133,7 @@ async fn dial_raw(pair: &Pair, tls: Arc<rustls::ClientConfig>) -> quinn::Connect
 }
 
 #[tokio::test]
-async fn a_server_must_be_the_provider_dialled() {
+async fn e_1_a_server_must_be_the_provider_dialled() {
     let (a, b) = (Ca::new(), Ca::new());
     let known = roots(&[("a.example", &a), ("b.example", &b)]);
     let hub = Endpoint::bind(loopback(), a.identity(&["a.example"]), known.clone(), Limits::default()).unwrap();

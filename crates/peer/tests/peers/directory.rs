@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
+use mimi::Encode as _;
+use mimi::mls::{Credential, ExternalSender};
 use peer::{Directory, Endpoint, PeerError};
 
 use crate::puppet::{Setup, World, provider};
@@ -18,7 +20,7 @@ fn response(document: &Directory, cache: &str) -> Response<Bytes> {
 }
 
 #[tokio::test]
-async fn a_directory_is_fetched_once_and_again_when_it_is_old() {
+async fn e_5_a_directory_is_fetched_once_and_again_when_it_is_old() {
     let world = World::new(Setup::default()).await;
     let document = Directory::publish("mimi.b.example", Endpoint::ALL, None).unwrap();
     *world.server.directory.lock().unwrap() = response(&document, "max-age=60");
@@ -37,7 +39,7 @@ async fn a_directory_is_fetched_once_and_again_when_it_is_old() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_gone_is_looked_up_again() {
+async fn e_5_an_endpoint_that_is_gone_is_looked_up_again() {
     let world = World::new(Setup::default()).await;
     world.server.reply(|asked| {
         let status = if asked.host == "mimi.b.example" { 410 } else { 200 };
@@ -53,7 +55,7 @@ async fn an_endpoint_that_is_gone_is_looked_up_again() {
 }
 
 #[tokio::test]
-async fn a_directory_may_name_no_host_of_somebody_else() {
+async fn e_5_a_directory_may_name_no_host_of_somebody_else() {
     let elsewhere = Directory::publish("victim.example", [Endpoint::Update], None).unwrap();
     let world = World::new(Setup::default()).await;
     world.server.publish(&elsewhere);
@@ -70,7 +72,7 @@ async fn a_directory_may_name_no_host_of_somebody_else() {
 }
 
 #[tokio::test]
-async fn what_is_no_directory_is_refused_and_not_asked_for_at_once_again() {
+async fn e_5_what_is_no_directory_is_refused_and_not_asked_for_at_once_again() {
     let world = World::new(Setup::default()).await;
     let b = provider("b.example");
     for document in [
@@ -100,7 +102,7 @@ async fn what_is_no_directory_is_refused_and_not_asked_for_at_once_again() {
 }
 
 #[tokio::test]
-async fn an_old_directory_serves_while_no_new_one_can_be_had() {
+async fn e_5_an_old_directory_serves_while_no_new_one_can_be_had() {
     let world = World::new(Setup::default()).await;
     let b = provider("b.example");
     let first = world.peers.directory(&b).await.unwrap();
@@ -113,4 +115,45 @@ async fn an_old_directory_serves_while_no_new_one_can_be_had() {
         matches!(world.peers.directory(&b).await, Err(PeerError::Directory(_))),
         "a day is the most"
     );
+}
+
+#[tokio::test]
+async fn the_key_of_a_hub_is_known_without_waiting_once_its_directory_is() {
+    let world = World::new(Setup::default()).await;
+    let b = provider("b.example");
+    let sender = |domain: &'static str| ExternalSender {
+        signature_key: Bytes::from_static(b"key"),
+        credential: Credential::basic(domain),
+    };
+    let of_b = sender("b.example");
+    let senders = [
+        (1, of_b.encode().into()),
+        (2, sender("c.example").encode().into()),
+        (3, Bytes::from_static(b"no sender")),
+    ];
+    let directory = Directory::publish("mimi.b.example", Endpoint::ALL, None).unwrap();
+    world.server.publish(&directory.with_hub_senders(senders));
+    assert_eq!(
+        world.peers.hub_sender(&b, 1),
+        None,
+        "nobody has asked yet, and nobody waits"
+    );
+    let known = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            if let Some(sender) = world.peers.hub_sender(&b, 1) {
+                break sender;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(known.await.unwrap(), of_b);
+    for suite in [2, 3, 4] {
+        assert_eq!(
+            world.peers.hub_sender(&b, suite),
+            None,
+            "{suite}: another's, none, not named"
+        );
+    }
+    assert_eq!(world.peers.hub_sender(&provider("c.example"), 1), None);
+    assert_eq!(world.server.asked().1, 1);
 }

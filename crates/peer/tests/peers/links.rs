@@ -134,7 +134,7 @@ async fn a_link_that_fails_falls_back_to_https_and_comes_back_later() {
 }
 
 #[tokio::test]
-async fn a_link_may_not_lead_to_another_provider() {
+async fn e_1_a_link_may_not_lead_to_another_provider() {
     let setup = Setup {
         with_link: true,
         ..Setup::default()

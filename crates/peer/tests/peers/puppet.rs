@@ -181,6 +181,7 @@ impl World {
                 address: Some(address.to_string()),
                 link_address: None,
                 hosts: setup.hosts,
+                asset_hosts: Vec::new(),
             }],
             limits: setup.limits,
         };

@@ -8,7 +8,7 @@ use peer::{Call, PeerError, PeerLimits, succeeded};
 use crate::puppet::{Ca, ROOM, Setup, World, provider};
 
 #[tokio::test]
-async fn a_request_arrives_as_the_draft_wants_it() {
+async fn e_2_e_4_e_6_a_request_arrives_as_the_draft_wants_it() {
     let world = World::new(Setup::default()).await;
     let answer = world.update(b"octets").await.unwrap();
     assert!(succeeded(&answer));
@@ -24,7 +24,7 @@ async fn a_request_arrives_as_the_draft_wants_it() {
 }
 
 #[tokio::test]
-async fn a_notification_goes_to_the_rooms_endpoint() {
+async fn e_3_e_7_a_notification_goes_to_the_rooms_endpoint() {
     let world = World::new(Setup::default()).await;
     world
         .server
@@ -69,7 +69,7 @@ async fn one_connection_serves_many_requests_in_either_http() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_an_answer_and_says_when_to_come_back() {
+async fn e_7_a_refusal_is_an_answer_and_says_when_to_come_back() {
     let world = World::new(Setup::default()).await;
     world.server.reply(|_| {
         let response = Response::builder().status(503).header("retry-after", "7");
@@ -135,7 +135,7 @@ async fn only_known_providers_and_named_endpoints_are_asked() {
 }
 
 #[tokio::test]
-async fn a_server_must_have_the_name_dialled_under_the_roots_of_its_provider() {
+async fn e_1_a_server_must_have_the_name_dialled_under_the_roots_of_its_provider() {
     let world = World::new(Setup::default()).await;
     // The same server, trusted no longer.
     let other = Ca::new();

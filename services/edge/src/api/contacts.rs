@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mimi::UserUri;
+use mimi::{Provider, UserUri};
 use proto::follower::{
     ConsentOperation, ConsentScope, Done, Granted, ListConsentsRequest, ListConsentsResponse, Profile,
     ReadProfileRequest, SetProfileRequest,
 };
 use proto::provider::contacts_server::Contacts as ContactsService;
-use proto::provider::{Answer, ListConsentsCall, ReadProfileCall, SayConsentCall, TakeGrantedCall};
+use proto::provider::{Answer, ListConsentsCall, QueryCall, ReadProfileCall, SayConsentCall, TakeGrantedCall};
 use tonic::{Request, Response, Status};
 
 use super::{status, user};
@@ -95,7 +95,17 @@ impl ContactsService for Contacts {
         profile.map(Response::new).map_err(status)
     }
 
-    async fn query(&self, _: Request<proto::provider::QueryCall>) -> Result<Response<Answer>, Status> {
-        Err(Status::unimplemented("queries"))
+    async fn query(&self, request: Request<QueryCall>) -> Result<Response<Answer>, Status> {
+        let (user, since) = (user(&request)?, Instant::now());
+        let call = request.into_inner();
+        let provider = call.provider.parse::<Provider>();
+        let provider = provider.map_err(|_| Status::invalid_argument("provider is not a domain"))?;
+        let reply = match self.0.rates.admit_contact(&user) {
+            Ok(()) => self.0.query(&provider, call.body).await,
+            Err(early) => early,
+        };
+        let endpoint = Endpoint::IdentifierQuery.name();
+        self.0.metrics.answered(endpoint, "api", reply.status, since);
+        Ok(Response::new(reply.into()))
     }
 }

@@ -1,60 +1,93 @@
 //! The provider API: what clients of our own users call. The token says which user it is; that user's clients are the
 //! only ones it may act for. Rooms of other providers are reached through their hubs.
 
+mod assets;
 mod contacts;
 mod events;
+mod moderation;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use mimi::abuse::AbuseReport;
 use mimi::group_info::GroupInfoRequest;
 use mimi::limits::BODY_BYTES_MAX;
-use mimi::mls::KeyPackage;
+use mimi::mls::{CipherSuite, KeyPackage};
 use mimi::submit::SubmitMessageRequest;
 use mimi::{ClientUri, Decode, RoomUri, UserUri};
 use prost::Message;
 use proto::follower::{Done, EventsRequest, FollowRequest, UploadRequest, UploadResponse};
 use proto::hub::CreateRoom;
+use proto::provider::assets_server::AssetsServer;
 use proto::provider::contacts_server::ContactsServer;
+use proto::provider::moderation_server::ModerationServer;
 use proto::provider::provider_server::{Provider as ProviderService, ProviderServer};
 use proto::provider::{
-    Answer, CreateRoomRequest, FollowCall, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
+    Answer, CreateRoomRequest, FollowCall, HubSender, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::assets::Assets;
 use crate::federation::{Asked, Endpoint, Federation, decode};
-use crate::limits::GRPC_BYTES_MAX;
+use crate::limits::{CHUNK_BYTES_MAX, GRPC_BYTES_MAX};
 use crate::reply::Reply;
 use crate::tokens::Tokens;
 
-pub(crate) fn routes(
-    federation: Arc<Federation>,
-    tokens: Tokens,
-    hub_sender: Bytes,
-    cancel: CancellationToken,
-) -> tonic::service::Routes {
+/// What the provider API is made of.
+pub(crate) struct ApiParts {
+    pub(crate) federation: Arc<Federation>,
+    pub(crate) assets: Arc<Assets>,
+    pub(crate) tokens: Tokens,
+    pub(crate) moderators: BTreeSet<UserUri>,
+    pub(crate) hub_sender: Bytes,
+    pub(crate) hub_senders: Vec<(CipherSuite, Bytes)>,
+    pub(crate) cancel: CancellationToken,
+}
+
+pub(crate) fn routes(parts: ApiParts) -> tonic::service::Routes {
+    let ApiParts { federation, tokens, .. } = parts;
     let event_streams = federation.limits.event_streams_max.min(Semaphore::MAX_PERMITS);
-    let contacts = ContactsServer::new(contacts::Contacts(federation.clone()))
-        .max_decoding_message_size(CALL_BYTES_MAX)
-        .max_encoding_message_size(GRPC_BYTES_MAX);
+    let hub_senders = parts.hub_senders.into_iter().map(|(suite, sender)| HubSender {
+        cipher_suite: suite.into(),
+        sender,
+    });
     let api = Api {
-        federation,
-        hub_sender,
+        federation: federation.clone(),
+        hub_sender: parts.hub_sender,
+        hub_senders: hub_senders.collect(),
         event_streams: Arc::new(Semaphore::new(event_streams)),
-        cancel,
+        cancel: parts.cancel,
+    };
+    let moderation = moderation::Moderation {
+        federation: federation.clone(),
+        moderators: parts.moderators,
+    };
+    let assets = assets::AssetCalls {
+        federation: federation.clone(),
+        assets: parts.assets,
     };
     // The token is checked before a message is read, so that strangers cannot make us hold any.
     let check = move |request: Request<()>| authenticate(&tokens, request);
     let provider = ProviderServer::new(api)
         .max_decoding_message_size(CALL_BYTES_MAX)
         .max_encoding_message_size(GRPC_BYTES_MAX);
-    let provider = InterceptedService::new(provider, check.clone());
-    let contacts = InterceptedService::new(contacts, check);
-    tonic::service::Routes::new(provider).add_service(contacts).prepare()
+    let contacts = ContactsServer::new(contacts::Contacts(federation))
+        .max_decoding_message_size(CALL_BYTES_MAX)
+        .max_encoding_message_size(GRPC_BYTES_MAX);
+    let moderation = ModerationServer::new(moderation).max_encoding_message_size(GRPC_BYTES_MAX);
+    let assets = AssetsServer::new(assets)
+        .max_decoding_message_size(CHUNK_BYTES_MAX)
+        .max_encoding_message_size(GRPC_BYTES_MAX);
+    tonic::service::Routes::new(InterceptedService::new(provider, check.clone()))
+        .add_service(InterceptedService::new(contacts, check.clone()))
+        .add_service(InterceptedService::new(moderation, check.clone()))
+        .add_service(InterceptedService::new(assets, check))
+        .prepare()
 }
 
 /// Octets of a message from a client: the largest body, and what is around it.
@@ -87,6 +120,7 @@ fn actor<T>(request: &Request<T>, client: &str) -> Result<Actor, Status> {
 struct Api {
     federation: Arc<Federation>,
     hub_sender: Bytes,
+    hub_senders: Vec<HubSender>,
     /// Event streams that may still be opened.
     event_streams: Arc<Semaphore>,
     cancel: CancellationToken,
@@ -201,6 +235,16 @@ fn asks_for_itself(actor: &Actor, body: &Bytes) -> Result<(), Reply> {
     }
 }
 
+/// Nobody reports in the name of another; without a name everybody may.
+fn reports_itself(actor: &Actor, body: &Bytes) -> Result<(), Reply> {
+    let report = decode::<AbuseReport>(body)?;
+    match report.reporting_user.octets() {
+        [] => Ok(()),
+        reporter if reporter == actor.user.as_str().as_bytes() => Ok(()),
+        _ => Err(Reply::refused(403, "reportingUser is not the token's user")),
+    }
+}
+
 #[tonic::async_trait]
 impl ProviderService for Api {
     async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
@@ -209,7 +253,7 @@ impl ProviderService for Api {
             provider: self.federation.us.as_str().to_owned(),
             user: user.as_str().to_owned(),
             hub_sender: self.hub_sender.clone(),
-            hub_senders: Vec::new(),
+            hub_senders: self.hub_senders.clone(),
         }))
     }
 
@@ -281,8 +325,8 @@ impl ProviderService for Api {
         self.room_call(Endpoint::GroupInfo, request, asks_for_itself).await
     }
 
-    async fn report_abuse(&self, _: Request<RoomCall>) -> Result<Response<Answer>, Status> {
-        Err(Status::unimplemented("reports of abuse"))
+    async fn report_abuse(&self, request: Request<RoomCall>) -> Result<Response<Answer>, Status> {
+        self.room_call(Endpoint::ReportAbuse, request, reports_itself).await
     }
 
     async fn follow(&self, request: Request<FollowCall>) -> Result<Response<Done>, Status> {

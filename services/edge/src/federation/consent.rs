@@ -86,8 +86,8 @@ impl Federation {
         }
     }
 
-    /// The path names us, or a user of ours; whom the entry is about, its body says.
-    fn is_ours(&self, target: &str) -> Result<(), Reply> {
+    /// The path names us, or a user of ours; whom the request is about, its body says.
+    pub(super) fn is_ours(&self, target: &str) -> Result<(), Reply> {
         let named = match target.parse::<Provider>() {
             Ok(domain) => domain,
             Err(_) => target.parse::<UserUri>().map_err(uri("the domain"))?.provider().clone(),

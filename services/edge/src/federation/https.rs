@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use link::Peer;
 use mimi::Provider;
@@ -15,6 +15,8 @@ use peer::Directory;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Endpoint, Federation};
+use crate::assets::{self, AssetBody, Assets, full};
+use crate::rates::AssetWay;
 use crate::reply::Reply;
 
 /// How long others may keep our directory document.
@@ -25,7 +27,8 @@ const KIB: usize = 1024;
 
 /// Answers what comes over HTTPS.
 pub(crate) struct Https {
-    federation: Arc<Federation>,
+    pub(super) federation: Arc<Federation>,
+    pub(super) assets: Arc<Assets>,
     /// Names under which we are asked, in lower case.
     hosts: Vec<String>,
     directory: Directory,
@@ -35,11 +38,17 @@ pub(crate) struct Https {
 }
 
 impl Https {
-    pub(crate) fn new(federation: Arc<Federation>, hosts: &[String], directory: Directory) -> Self {
+    pub(crate) fn new(
+        federation: Arc<Federation>,
+        assets: Arc<Assets>,
+        hosts: &[String],
+        directory: Directory,
+    ) -> Self {
         let document = serde_json::to_vec(&directory).expect("a directory is a map of strings");
         let bodies = federation.limits.bodies_bytes_max.div_ceil(KIB);
         Self {
             federation,
+            assets,
             hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             directory,
             document: document.into(),
@@ -52,32 +61,31 @@ impl Https {
         &self,
         peer: &Peer,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    ) -> Result<Response<AssetBody>, Infallible> {
         let since = Instant::now();
-        if request.uri().path() == peer::WELL_KNOWN {
-            return Ok(self.directory(&request));
-        }
-        let (endpoint, target) = match self.route(&request) {
-            Ok(route) => route,
+        let (name, response) = match self.route(&request) {
+            Ok(Route::Directory) => return Ok(self.directory(&request)),
+            Ok(Route::Asset(way, target)) => (way.name(), self.download(peer, way, &target, &request).await),
+            Ok(Route::Gateway) => (AssetWay::Gateway.name(), self.gateway(peer, request).await),
+            Ok(Route::Endpoint(endpoint, target)) => {
+                let (Ok(reply) | Err(reply)) = self.call(peer, endpoint, target, request).await;
+                (endpoint.name(), response(reply))
+            }
             Err(refused) => return Ok(response(refused)),
         };
-        let reply = match self.call(peer, endpoint, target, request).await {
-            Ok(reply) | Err(reply) => reply,
-        };
-        self.federation
-            .metrics
-            .answered(endpoint.name(), "https", reply.status, since);
-        Ok(response(reply))
+        let status = response.status().as_u16();
+        self.federation.metrics.answered(name, "https", status, since);
+        Ok(response)
     }
 
-    fn directory(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn directory(&self, request: &Request<Incoming>) -> Response<AssetBody> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return method_not_allowed("GET, HEAD");
         }
         if let Err(refused) = self.host(request) {
             return response(refused);
         }
-        let mut document = Response::new(Full::new(self.document.clone()));
+        let mut document = Response::new(full(self.document.clone()));
         let headers = document.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -91,11 +99,22 @@ impl Https {
     }
 
     /// The path as it was sent: `%2F` stays apart from `/`.
-    fn route(&self, request: &Request<Incoming>) -> Result<(Endpoint, String), Reply> {
+    fn route(&self, request: &Request<Incoming>) -> Result<Route, Reply> {
         let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+        match path {
+            peer::WELL_KNOWN => return Ok(Route::Directory),
+            peer::WELL_KNOWN_GATEWAY => return Ok(Route::Gateway),
+            _ => {}
+        }
+        if let Some(name) = path.strip_prefix(assets::PATH) {
+            return Ok(Route::Asset(AssetWay::Store, name.to_owned()));
+        }
         if let Some((listed, target)) = self.directory.route(path) {
+            if listed == peer::Endpoint::ProxyDownload {
+                return Ok(Route::Asset(AssetWay::Proxy, target));
+            }
             let endpoint = Endpoint::of(listed).ok_or_else(|| Reply::refused(404, "no such endpoint"))?;
-            return Ok((endpoint, target));
+            return Ok(Route::Endpoint(endpoint, target));
         }
         let mut templates = self.directory.endpoints.values();
         match templates.any(|template| path.starts_with(template.path().0)) {
@@ -115,17 +134,14 @@ impl Https {
             return Err(Reply::refused(405, "only POST"));
         }
         self.host(&request)?;
-        let source = from(request.headers())?;
-        if !peer.may_speak_for(&source) {
-            return Err(Reply::refused(403, "the certificate does not cover the domain of From"));
-        }
+        let source = source(peer, request.headers())?;
         self.federation.rates.admit(&source, endpoint)?;
         let (body, _held) = self.body(request, endpoint.body_bytes_max()).await?;
         Ok(self.federation.answer(&source, endpoint, &target, body).await)
     }
 
     /// Host (HTTP/1.1) or `:authority` (HTTP/2) must name us; the port is ignored.
-    fn host(&self, request: &Request<Incoming>) -> Result<(), Reply> {
+    pub(super) fn host(&self, request: &Request<Incoming>) -> Result<(), Reply> {
         let authority = match request.uri().authority() {
             Some(authority) => Some(authority.host().to_owned()),
             None => request
@@ -143,7 +159,11 @@ impl Https {
     }
 
     /// Reads a body of at most `max` octets, and holds the memory for it until the permit goes.
-    async fn body(&self, request: Request<Incoming>, max: usize) -> Result<(Bytes, SemaphorePermit<'_>), Reply> {
+    pub(super) async fn body(
+        &self,
+        request: Request<Incoming>,
+        max: usize,
+    ) -> Result<(Bytes, SemaphorePermit<'_>), Reply> {
         let too_large = || Reply::refused(413, "body too large");
         let body = request.into_body();
         let hint = body.size_hint();
@@ -164,6 +184,24 @@ impl Https {
     }
 }
 
+/// What a path leads to.
+enum Route {
+    Directory,
+    Endpoint(Endpoint, String),
+    /// A name in our store, or the URL of somebody else's.
+    Asset(AssetWay, String),
+    Gateway,
+}
+
+/// Who asks: `From`, if the certificate covers it.
+pub(super) fn source(peer: &Peer, headers: &HeaderMap) -> Result<Provider, Reply> {
+    let source = from(headers)?;
+    match peer.may_speak_for(&source) {
+        true => Ok(source),
+        false => Err(Reply::refused(403, "the certificate does not cover the domain of From")),
+    }
+}
+
 /// `From: mimi@DOMAIN` (E-2).
 fn from(headers: &HeaderMap) -> Result<Provider, Reply> {
     let mut values = headers.get_all(header::FROM).iter();
@@ -178,7 +216,7 @@ fn from(headers: &HeaderMap) -> Result<Provider, Reply> {
         .map_err(|_| Reply::malformed("From is not mimi@DOMAIN"))
 }
 
-fn method_not_allowed(allowed: &'static str) -> Response<Full<Bytes>> {
+pub(super) fn method_not_allowed(allowed: &'static str) -> Response<AssetBody> {
     let mut response = response(Reply::refused(405, "method not allowed"));
     response
         .headers_mut()
@@ -186,8 +224,8 @@ fn method_not_allowed(allowed: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-fn response(reply: Reply) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(reply.wire_body()));
+pub(super) fn response(reply: Reply) -> Response<AssetBody> {
+    let mut response = Response::new(full(reply.wire_body()));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     let kind = match (reply.reason.is_empty(), reply.body.is_empty()) {

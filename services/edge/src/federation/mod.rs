@@ -2,6 +2,7 @@
 //! decisions behind. A room that does not exist answers as one that refuses a stranger.
 
 mod consent;
+mod downloads;
 mod https;
 mod key_material;
 mod link;
@@ -9,7 +10,9 @@ mod link;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use mimi::abuse::AbuseReport;
 use mimi::group_info::{GroupInfoRefusal, GroupInfoRequest, GroupInfoResponse};
+use mimi::identifier::IdentifierRequest;
 use mimi::key_material::{KeyMaterialRequest, KeyMaterialResponse, KeyMaterialUserCode, Protocol};
 use mimi::limits::{BODY_BYTES_MAX, FANOUT_MESSAGES_MAX, NOTIFY_BYTES_MAX};
 use mimi::notify::FanoutMessage;
@@ -17,13 +20,13 @@ use mimi::submit::{SubmitMessageRequest, SubmitMessageResponse, SubmitOutcome};
 use mimi::update::{UpdateOutcome, UpdateRequest, UpdateRoomResponse};
 use mimi::{Decode, DecodeError, Encode, IdentifierUri, Provider, RoomUri};
 use proto::follower::follower_client::FollowerClient;
-use proto::follower::{ClaimRequest, NotifyRequest};
+use proto::follower::{ClaimRequest, NotifyRequest, QueryRequest};
 use proto::hub::{RoomRequest, room_request::Body};
 use proto::link::Call;
 use tonic::transport::Channel;
 
 use crate::hubs::Hubs;
-use crate::limits::{CONSENT_BYTES_MAX, Limits};
+use crate::limits::{CONSENT_BYTES_MAX, Limits, QUERY_BYTES_MAX};
 use crate::metrics::Metrics;
 use crate::rates::Rates;
 use crate::relay::Relay;
@@ -50,10 +53,14 @@ pub(crate) enum Endpoint {
     RequestConsent,
     /// §5.7
     UpdateConsent,
+    /// §5.8
+    IdentifierQuery,
+    /// §5.9
+    ReportAbuse,
 }
 
 impl Endpoint {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::KeyMaterial,
         Self::Update,
         Self::SubmitMessage,
@@ -61,6 +68,8 @@ impl Endpoint {
         Self::GroupInfo,
         Self::RequestConsent,
         Self::UpdateConsent,
+        Self::IdentifierQuery,
+        Self::ReportAbuse,
     ];
 
     /// As the directory lists it.
@@ -73,6 +82,8 @@ impl Endpoint {
             Self::GroupInfo => peer::Endpoint::GroupInfo,
             Self::RequestConsent => peer::Endpoint::RequestConsent,
             Self::UpdateConsent => peer::Endpoint::UpdateConsent,
+            Self::IdentifierQuery => peer::Endpoint::IdentifierQuery,
+            Self::ReportAbuse => peer::Endpoint::ReportAbuse,
         }
     }
 
@@ -88,7 +99,10 @@ impl Endpoint {
     pub(crate) const fn body_bytes_max(self) -> usize {
         match self {
             Self::Notify => NOTIFY_BYTES_MAX,
-            Self::KeyMaterial | Self::Update | Self::SubmitMessage | Self::GroupInfo => BODY_BYTES_MAX,
+            Self::KeyMaterial | Self::Update | Self::SubmitMessage | Self::GroupInfo | Self::ReportAbuse => {
+                BODY_BYTES_MAX
+            }
+            Self::IdentifierQuery => QUERY_BYTES_MAX,
             Self::RequestConsent | Self::UpdateConsent => CONSENT_BYTES_MAX,
         }
     }
@@ -120,6 +134,8 @@ impl Federation {
             Endpoint::Notify => self.notify(source, target, body).await,
             Endpoint::GroupInfo => self.group_info(source, target, body).await,
             Endpoint::RequestConsent | Endpoint::UpdateConsent => self.consent(source, endpoint, target, body).await,
+            Endpoint::IdentifierQuery => self.identifier_query(source, target, body).await,
+            Endpoint::ReportAbuse => self.report_abuse(source, target, body).await,
         };
         answer.unwrap_or_else(|refused| refused)
     }
@@ -180,6 +196,48 @@ impl Federation {
         let mut follower = self.follower.clone();
         self.in_time(follower.notify(request)).await?;
         Ok(Reply::created())
+    }
+
+    /// a search among our users. What may be found, and by whom, the follower says.
+    async fn identifier_query(&self, source: &Provider, target: &str, body: Bytes) -> Result<Reply, Reply> {
+        self.is_ours(target)?;
+        decode::<IdentifierRequest>(&body)?;
+        let request = QueryRequest {
+            source: source.as_str().to_owned(),
+            request: body,
+        };
+        let mut follower = self.follower.clone();
+        let answer = self.in_time(follower.query(request)).await?;
+        Ok(Reply::ok(answer.response))
+    }
+
+    /// A local user searches among the users of `provider`, ours or another's.
+    pub(crate) async fn query(&self, provider: &Provider, body: Bytes) -> Reply {
+        let (endpoint, target) = (Endpoint::IdentifierQuery, provider.as_str());
+        if *provider == self.us {
+            return self.answer(&self.us, endpoint, target, body).await;
+        }
+        match decode::<IdentifierRequest>(&body) {
+            Ok(_) => self.relay(provider, endpoint, target, body).await,
+            Err(malformed) => malformed,
+        }
+    }
+
+    /// the status says whether the report was taken, nothing says what became of it. A room that there is not takes
+    /// none, as one to which the asking provider is a stranger.
+    async fn report_abuse(&self, source: &Provider, target: &str, body: Bytes) -> Result<Reply, Reply> {
+        let room = self.room_of_ours(target)?;
+        let report = decode::<AbuseReport>(&body)?;
+        if !report.reporting_user.is_empty() {
+            let reporter = report.reporting_user.user().map_err(uri("reportingUser"))?;
+            speaks_for(source, reporter.provider())?;
+        }
+        report.alleged_abuser.user().map_err(uri("allegedAbuserUri"))?;
+        match self.ask(&room, source, Body::ReportAbuse(body)).await {
+            Ok(_) => Ok(Reply::created()),
+            Err(refused) if matches!(refused.status, 403 | 404) => Err(Reply::refused(403, STRANGER)),
+            Err(refused) => Err(refused),
+        }
     }
 
     /// Asks the room's hub, which is ours.

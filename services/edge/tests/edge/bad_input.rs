@@ -14,10 +14,11 @@ fn nothing_asked(world: &World) -> bool {
         && world.follower.notified.asked().is_empty()
         && world.follower.claimed.asked().is_empty()
         && world.follower.consent_received.asked().is_empty()
+        && world.follower.queried.asked().is_empty()
 }
 
 #[tokio::test]
-async fn bodies_that_do_not_decode_are_answered_400() {
+async fn e_7_bodies_that_do_not_decode_are_answered_400() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     let mut random = rand::rngs::StdRng::seed_from_u64(7);
@@ -50,12 +51,13 @@ async fn bodies_that_do_not_decode_are_answered_400() {
 }
 
 #[tokio::test]
-async fn bodies_above_the_limit_are_answered_413_unread() {
+async fn e_8_bodies_above_the_limit_are_answered_413_unread() {
     let world = World::start().await;
     for (endpoint, target, _) in one_of_each() {
         let (allowed, too_large) = match endpoint {
             "notify" => (16 << 20, (16 << 20) + 1),
             "requestConsent" | "updateConsent" => (256 << 10, (256 << 10) + 1),
+            "identifierQuery" => (64 << 10, (64 << 10) + 1),
             _ => (8 << 20, (8 << 20) + 1),
         };
         let mut peer = world.peer("b.example").await;
@@ -79,7 +81,7 @@ async fn bodies_above_the_limit_are_answered_413_unread() {
 }
 
 #[tokio::test]
-async fn a_body_of_unknown_length_is_cut_off_at_the_limit() {
+async fn e_8_a_body_of_unknown_length_is_cut_off_at_the_limit() {
     let world = World::start().await;
     let (mut reading, mut writing) = tokio::io::split(world.tls(&world.ca, "b.example", b"http/1.1").await.unwrap());
     let head = "POST /v1/update/a.example%2Fr%2Fclubhouse HTTP/1.1\r\nhost: a.example\r\nfrom: mimi@b.example\r\n\
@@ -104,7 +106,7 @@ async fn a_body_of_unknown_length_is_cut_off_at_the_limit() {
 }
 
 #[tokio::test]
-async fn other_methods_and_paths_are_refused() {
+async fn e_7_other_methods_and_paths_are_refused() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     for method in ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"] {
@@ -128,7 +130,7 @@ async fn other_methods_and_paths_are_refused() {
         "/v1",
         "/v1/update",
         "/v2/update/x",
-        "/v1/reportAbuse/x",
+        "/v1/roomEvents/x",
         "/v1/%75pdate/x",
     ] {
         let request = Request::post(path)

@@ -1,8 +1,10 @@
 //! Bodies that decode. MLS structures are written by hand: the edge looks at their shape only.
 
 use bytes::Bytes;
+use mimi::abuse::AbuseReport;
 use mimi::consent::{ConsentEntry, ConsentOperation};
 use mimi::group_info::GroupInfoRequest;
+use mimi::identifier::{IdentifierRequest, QueryElement, Search};
 use mimi::key_material::{KeyMaterialRequest, Protocol};
 use mimi::mls::{Credential, Message, RequiredCapabilities};
 use mimi::notify::{FanoutContent, FanoutMessage};
@@ -90,8 +92,33 @@ pub fn consent(operation: ConsentOperation, requester: &str, target: &str, room:
     entry.encode().into()
 }
 
+/// Who has the nick `alice`?
+pub fn query() -> Bytes {
+    let request = IdentifierRequest {
+        elements: vec![QueryElement {
+            search: Search::Nick,
+            value: Bytes::from_static(b"alice"),
+        }],
+        extensions: AppDataDictionary::default(),
+    };
+    request.encode().into()
+}
+
+/// A report without messages of what carol is said to have done.
+pub fn report(reporter: &str) -> Bytes {
+    let report = AbuseReport {
+        reporting_user: uri(reporter),
+        alleged_abuser: uri("mimi://c.example/u/carol"),
+        reason_code: 0,
+        note: Bytes::from_static(b"spam"),
+        messages: Vec::new(),
+        extensions: AppDataDictionary::default(),
+    };
+    report.encode().into()
+}
+
 /// One good request of b.example for each endpoint of a.example: name, target, body.
-pub fn one_of_each() -> [(&'static str, &'static str, Bytes); 7] {
+pub fn one_of_each() -> [(&'static str, &'static str, Bytes); 9] {
     let alice = "mimi://a.example/u/alice";
     let bob = "mimi://b.example/u/bob";
     [
@@ -114,5 +141,7 @@ pub fn one_of_each() -> [(&'static str, &'static str, Bytes); 7] {
             "a.example",
             consent(ConsentOperation::Grant(Vec::new()), alice, bob, None),
         ),
+        ("identifierQuery", "a.example", query()),
+        ("reportAbuse", ROOM, report(bob)),
     ]
 }

@@ -64,7 +64,7 @@ async fn what_a_user_says_is_brought_to_the_others_provider() {
             (said.operation(), &*scope.user, &*scope.other, &*scope.room),
             (operation, ALICE, BOB, ROOM)
         );
-        let (to, call) = world.peers.0.asked().pop().unwrap();
+        let (to, call) = world.peers.calls.asked().pop().unwrap();
         assert_eq!(
             (to.as_str(), &*call.endpoint, &*call.target, call.body),
             ("b.example", endpoint, "b.example", entry)
@@ -82,7 +82,7 @@ async fn between_two_users_of_ours_no_other_provider_is_asked() {
     assert_eq!(answer.into_inner().status, 201);
     let received = world.follower.consent_received.asked().pop().unwrap();
     assert_eq!((received.source.as_str(), received.entry), ("a.example", entry));
-    assert!(world.peers.0.asked().is_empty());
+    assert!(world.peers.calls.asked().is_empty());
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn c_7_a_silent_revocation_is_told_to_nobody() {
     };
     assert_eq!(api.say_consent(alices(call)).await.unwrap().into_inner().status, 201);
     assert_eq!(world.follower.consent_said.asked().len(), 1);
-    assert!(world.peers.0.asked().is_empty() && world.follower.consent_received.asked().is_empty());
+    assert!(world.peers.calls.asked().is_empty() && world.follower.consent_received.asked().is_empty());
 }
 
 #[tokio::test]
@@ -124,13 +124,13 @@ async fn what_was_not_written_down_is_not_told_and_what_was_not_told_says_so() {
     );
     let malformed = api.say_consent(alices(say(Operation::Request, "bob"))).await.unwrap();
     assert_eq!(malformed.into_inner().status, 400);
-    assert!(world.peers.0.asked().is_empty());
+    assert!(world.peers.calls.asked().is_empty());
 
     world
         .follower
         .consent_said
         .say(Ok(consent(ConsentOperation::Request, ALICE, BOB, None)));
-    world.peers.0.say(Err(Unreachable("gone".to_owned())));
+    world.peers.calls.say(Err(Unreachable("gone".to_owned())));
     let answer = api.say_consent(alices(say(Operation::Request, BOB))).await.unwrap();
     assert_eq!(answer.into_inner().status, 503);
 }

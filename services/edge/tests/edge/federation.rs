@@ -15,7 +15,7 @@ use crate::bodies::{ROOM, notify, one_of_each, submit, update, uri};
 use crate::world::{World, over_http2};
 
 #[tokio::test]
-async fn the_directory_lists_what_works_and_nothing_else() {
+async fn e_3_e_5_the_directory_lists_what_works_and_nothing_else() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     let request = Request::get(peer::WELL_KNOWN)
@@ -35,6 +35,11 @@ async fn the_directory_lists_what_works_and_nothing_else() {
         "groupInfo": at("groupInfo/{roomId}"),
         "requestConsent": at("requestConsent/{targetDomain}"),
         "updateConsent": at("updateConsent/{requesterDomain}"),
+        "identifierQuery": at("identifierQuery/{domain}"),
+        "reportAbuse": at("reportAbuse/{roomId}"),
+        "proxyDownload": at("proxyDownload/{downloadUrl}"),
+        "ohttpGateway": format!("https://a.example:{}/.well-known/ohttp-gateway", world.https.port()),
+        "hubSenders": {"1": hex::encode("hub sender"), "3": hex::encode("another")},
         "naveLink": world.link.to_string(),
     });
     assert_eq!(
@@ -44,7 +49,7 @@ async fn the_directory_lists_what_works_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_room_of_ours_is_asked_in_the_name_of_the_asking_provider() {
+async fn e_6_e_7_f_50_a_room_of_ours_is_asked_in_the_name_of_the_asking_provider() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     for endpoint in ["update", "submitMessage", "groupInfo"] {
@@ -66,7 +71,7 @@ async fn a_room_of_ours_is_asked_in_the_name_of_the_asking_provider() {
 }
 
 #[tokio::test]
-async fn a_notification_is_answered_201_once_the_follower_has_it() {
+async fn e_7_f_40_a_notification_is_answered_201_once_the_follower_has_it() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     let answer = peer.post("notify", "mimi://b.example/r/other", notify()).await;
@@ -89,7 +94,7 @@ async fn a_notification_is_answered_201_once_the_follower_has_it() {
 }
 
 #[tokio::test]
-async fn only_a_rooms_hub_may_notify_of_it() {
+async fn f_42_only_a_rooms_hub_may_notify_of_it() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     for room in ["mimi://c.example/r/other", ROOM] {
@@ -99,7 +104,7 @@ async fn only_a_rooms_hub_may_notify_of_it() {
 }
 
 #[tokio::test]
-async fn a_room_of_another_hub_is_misdirected() {
+async fn e_2_a_room_of_another_hub_is_misdirected() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     assert_eq!(peer.post("update", "mimi://c.example/r/x", update()).await.status, 421);
@@ -107,7 +112,7 @@ async fn a_room_of_another_hub_is_misdirected() {
 }
 
 #[tokio::test]
-async fn the_identifier_in_the_path_may_be_escaped_or_not_and_without_scheme() {
+async fn e_4_the_identifier_in_the_path_may_be_escaped_or_not_and_without_scheme() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     let forms = [
@@ -143,7 +148,7 @@ async fn the_identifier_in_the_path_may_be_escaped_or_not_and_without_scheme() {
 }
 
 #[tokio::test]
-async fn http2_carries_the_host_as_authority() {
+async fn e_2_http2_carries_the_host_as_authority() {
     let world = World::start().await;
     for (host, status) in [("a.example:8443", 200), ("MIMI.a.example", 200), ("c.example", 421)] {
         let stream = world.tls(&world.ca, "b.example", b"h2").await.unwrap();
@@ -155,7 +160,7 @@ async fn http2_carries_the_host_as_authority() {
 }
 
 #[tokio::test]
-async fn a_provider_cannot_act_for_users_of_another() {
+async fn f_20_f_50_a_provider_cannot_act_for_users_of_another() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     let (carol, room) = ("mimi://c.example/u/carol", "mimi://a.example/r/clubhouse");
@@ -179,7 +184,7 @@ async fn a_provider_cannot_act_for_users_of_another() {
 }
 
 #[tokio::test]
-async fn a_room_that_there_is_not_answers_as_one_that_knows_no_such_provider() {
+async fn h_2_h_52_a_room_that_there_is_not_answers_as_one_that_knows_no_such_provider() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     let strangers_answers: [(&str, Vec<u8>); 4] = [

@@ -22,13 +22,13 @@ async fn is_answered(stream: std::io::Result<tokio_rustls::client::TlsStream<Tcp
 }
 
 #[tokio::test]
-async fn a_known_provider_under_its_root_is_answered() {
+async fn e_1_a_known_provider_under_its_root_is_answered() {
     let world = World::start().await;
     assert!(is_answered(world.tls(&world.ca, "b.example", b"http/1.1").await).await);
 }
 
 #[tokio::test]
-async fn a_certificate_for_a_domain_not_known_here_is_refused() {
+async fn e_1_a_certificate_for_a_domain_not_known_here_is_refused() {
     let world = World::start().await;
     for domain in ["d.example", "x.b.example", "*.example"] {
         let refused = !is_answered(world.tls(&world.ca, domain, b"http/1.1").await).await;
@@ -37,14 +37,14 @@ async fn a_certificate_for_a_domain_not_known_here_is_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_another_root_is_refused() {
+async fn e_1_a_certificate_of_another_root_is_refused() {
     let world = World::start().await;
     let other = DevelopmentCa::generate().unwrap();
     assert!(!is_answered(world.tls(&other, "b.example", b"http/1.1").await).await);
 }
 
 #[tokio::test]
-async fn nobody_connects_without_a_certificate() {
+async fn e_1_nobody_connects_without_a_certificate() {
     let world = World::start().await;
     let mut roots = rustls::RootCertStore::empty();
     for root in link::tls::certificates_from_pem(world.ca.certificate_pem().as_bytes()).unwrap() {
@@ -65,7 +65,7 @@ async fn nobody_connects_without_a_certificate() {
 }
 
 #[tokio::test]
-async fn from_must_be_one_address_that_the_certificate_covers() {
+async fn e_2_from_must_be_one_address_that_the_certificate_covers() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     let cases: [(&[&str], u16); 10] = [
@@ -92,7 +92,7 @@ async fn from_must_be_one_address_that_the_certificate_covers() {
 }
 
 #[tokio::test]
-async fn host_must_be_ours_whatever_the_port() {
+async fn e_2_host_must_be_ours_whatever_the_port() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     for (host, status) in [
@@ -112,7 +112,7 @@ async fn host_must_be_ours_whatever_the_port() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_two_providers_may_speak_for_both() {
+async fn e_2_a_certificate_of_two_providers_may_speak_for_both() {
     let world = World::start().await;
     let issued = world.ca.issue(&["b.example", "c.example"]).unwrap();
     let identity = crate::world::identity(&issued);

@@ -18,7 +18,7 @@ fn authorized(world: &World) {
 }
 
 #[tokio::test]
-async fn a_hub_authorizes_asks_the_target_and_records_before_it_answers() {
+async fn h_1_h_2_h_3_h_4_a_hub_authorizes_asks_the_target_and_records_before_it_answers() {
     let world = World::start().await;
     authorized(&world);
     let mut peer = world.peer("b.example").await;
@@ -40,7 +40,7 @@ async fn a_hub_authorizes_asks_the_target_and_records_before_it_answers() {
     for question in [authorize, record] {
         assert_eq!((question.room.as_str(), question.source.as_str()), (ROOM, "b.example"));
     }
-    let [(to, call)] = &world.peers.0.asked()[..] else {
+    let [(to, call)] = &world.peers.calls.asked()[..] else {
         panic!("not one request");
     };
     assert_eq!(
@@ -51,7 +51,7 @@ async fn a_hub_authorizes_asks_the_target_and_records_before_it_answers() {
 }
 
 #[tokio::test]
-async fn a_user_of_the_hub_is_claimed_at_its_own_follower() {
+async fn h_1_a_user_of_the_hub_is_claimed_at_its_own_follower() {
     let world = World::start().await;
     authorized(&world);
     let mut peer = world.peer("b.example").await;
@@ -68,22 +68,22 @@ async fn a_user_of_the_hub_is_claimed_at_its_own_follower() {
         (recorded.target.as_str(), &*recorded.response),
         ("a.example", &b"claimed"[..])
     );
-    assert!(world.peers.0.asked().is_empty());
+    assert!(world.peers.calls.asked().is_empty());
 }
 
 #[tokio::test]
-async fn a_refusal_of_the_room_is_answered_and_nobody_else_asked() {
+async fn h_2_a_refusal_of_the_room_is_answered_and_nobody_else_asked() {
     let world = World::start().await;
     world.hub.0.say(Ok(Outcome::Answer(Bytes::from_static(b"no consent"))));
     let mut peer = world.peer("b.example").await;
     let answer = peer.post("keyMaterial", CAROL, key_material(BOB, CAROL, ROOM)).await;
     assert_eq!((answer.status.as_u16(), &*answer.body), (200, &b"no consent"[..]));
     assert_eq!(world.hub.0.asked().len(), 1);
-    assert!(world.peers.0.asked().is_empty());
+    assert!(world.peers.calls.asked().is_empty());
 }
 
 #[tokio::test]
-async fn a_target_that_does_not_answer_is_no_answer() {
+async fn h_1_a_target_that_does_not_answer_is_no_answer() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     let answers = [
@@ -95,7 +95,7 @@ async fn a_target_that_does_not_answer_is_no_answer() {
     ];
     for (said, status) in answers {
         authorized(&world);
-        world.peers.0.say(said.map(|(status, retry_after_ms)| Answer {
+        world.peers.calls.say(said.map(|(status, retry_after_ms)| Answer {
             status,
             retry_after_ms,
             body: Bytes::new(),
@@ -113,7 +113,7 @@ async fn a_target_that_does_not_answer_is_no_answer() {
 }
 
 #[tokio::test]
-async fn a_hub_claims_for_its_room_and_a_provider_without_a_room() {
+async fn h_3_f_10_a_hub_claims_for_its_room_and_a_provider_without_a_room() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     // b.example as hub, for a user of c.example; then for its own user, without a room.
@@ -130,7 +130,7 @@ async fn a_hub_claims_for_its_room_and_a_provider_without_a_room() {
 }
 
 #[tokio::test]
-async fn whoever_is_not_to_be_asked_or_may_not_ask_says_so() {
+async fn f_10_whoever_is_not_to_be_asked_or_may_not_ask_says_so() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     let cases = [

@@ -56,7 +56,8 @@ async fn a_call_is_answered_as_over_https() {
         assert_eq!(cut.status, 400, "{endpoint}");
     }
     for (endpoint, target, status) in [
-        ("reportAbuse", ROOM, 404),
+        ("proxyDownload", ROOM, 404),
+        ("roomEvents", ROOM, 404),
         ("update", "", 400),
         ("update", "nowhere", 400),
     ] {
@@ -67,7 +68,7 @@ async fn a_call_is_answered_as_over_https() {
 }
 
 #[tokio::test]
-async fn the_rate_is_one_for_both_transports() {
+async fn e_9_the_rate_is_one_for_both_transports() {
     let mut limits = Limits::default();
     limits.rates.update = nave_edge::Rate::new(1, 1);
     let world = World::with(limits).await;
@@ -107,7 +108,7 @@ async fn deliveries_reach_the_follower_in_the_name_of_the_hub() {
 }
 
 #[tokio::test]
-async fn entries_of_rooms_of_another_hub_are_refused_one_by_one() {
+async fn f_42_entries_of_rooms_of_another_hub_are_refused_one_by_one() {
     let world = World::start().await;
     let link = link(&world, "b.example").await;
     let fanout = link.fanout(LEDGER).await.unwrap();

@@ -2,15 +2,21 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(unreachable_pub, reason = "one test binary of several files")]
 
+mod abuse;
+mod assets;
 mod bad_input;
 mod bodies;
+mod bucket;
 mod consent;
 mod contacts;
 mod federation;
 mod identity;
 mod key_material;
 mod links;
+mod oblivious;
 mod overload;
 mod provider;
+mod query;
+mod scenario;
 mod services;
 mod world;

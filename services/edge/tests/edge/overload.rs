@@ -7,11 +7,11 @@ use proto::hub::{Elsewhere, Refused, room_response::Outcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Status;
 
-use crate::bodies::{ROOM, submit, update};
+use crate::bodies::{ROOM, one_of_each, submit, update};
 use crate::world::World;
 
 #[tokio::test]
-async fn a_rate_exceeded_is_answered_429_before_the_hub_is_asked() {
+async fn e_9_a_rate_exceeded_is_answered_429_before_the_hub_is_asked() {
     let mut limits = Limits::default();
     limits.rates.update = Rate::new(1, 2);
     let world = World::with(limits).await;
@@ -36,7 +36,7 @@ async fn a_rate_exceeded_is_answered_429_before_the_hub_is_asked() {
 }
 
 #[tokio::test]
-async fn an_overloaded_hub_is_passed_on_with_its_time() {
+async fn e_7_an_overloaded_hub_is_passed_on_with_its_time() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     world.hub.0.say(Ok(Outcome::Refused(Refused {
@@ -107,7 +107,7 @@ async fn a_body_that_does_not_come_is_given_up() {
 }
 
 #[tokio::test]
-async fn bodies_held_at_a_time_are_bounded() {
+async fn e_8_bodies_held_at_a_time_are_bounded() {
     let limits = Limits {
         bodies_bytes_max: 64 << 10,
         ..Limits::default()
@@ -153,4 +153,50 @@ async fn connections_of_one_provider_are_bounded() {
     let request = crate::world::post("c.example", "update", ROOM);
     let request = request.body(http_body_util::Full::new(update())).unwrap();
     assert_eq!(other.send(request).await.status, 200);
+}
+
+/// A peer that floods any endpoint that costs MLS work or tells who exists meets 429 with the time to come back, and what
+/// is behind is not asked.
+#[tokio::test]
+async fn e_9_who_floods_an_endpoint_meets_429_before_any_work() {
+    let once = Rate::new(1, 1);
+    let mut limits = Limits::default();
+    let rates = &mut limits.rates;
+    for rate in [
+        &mut rates.key_material,
+        &mut rates.update,
+        &mut rates.submit_message,
+        &mut rates.notify,
+        &mut rates.group_info,
+        &mut rates.request_consent,
+        &mut rates.update_consent,
+        &mut rates.identifier_query,
+        &mut rates.report_abuse,
+    ] {
+        *rate = once;
+    }
+    let world = World::with(limits).await;
+    let mut peer = world.peer("b.example").await;
+    let asked = || {
+        let follower = &world.follower;
+        world.hub.0.asked().len()
+            + follower.claimed.asked().len()
+            + follower.notified.asked().len()
+            + follower.queried.asked().len()
+            + follower.consent_received.asked().len()
+            + world.peers.calls.asked().len()
+    };
+    for (endpoint, target, body) in one_of_each() {
+        let status = peer.post(endpoint, target, body.clone()).await.status;
+        assert!(status.is_success(), "{endpoint} {status}");
+        let before = asked();
+        // Whatever the body is: it is not even read.
+        for body in [body, bytes::Bytes::from_static(b"x")] {
+            let answer = peer.post(endpoint, target, body).await;
+            assert_eq!(answer.status, 429, "{endpoint}");
+            let seconds: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+            assert!(seconds >= 1, "{endpoint}");
+        }
+        assert_eq!(asked(), before, "{endpoint}");
+    }
 }

@@ -1,13 +1,16 @@
 //! The provider API: a token's user, its own clients, and nobody else.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
+use daemon::certificates::DevelopmentCa;
 use hyper_util::rt::TokioIo;
 use nave_edge::{Limits, Rate};
 use proto::follower::{EventAck, EventsRequest, Open, events_request};
 use proto::hub::room_request::Body;
 use proto::provider::provider_client::ProviderClient;
 use proto::provider::{
-    CreateRoomRequest, FollowCall, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
+    CreateRoomRequest, FollowCall, HubSender, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -29,8 +32,13 @@ async fn client(world: &World) -> ProviderClient<Channel> {
 
 /// A connection to the provider API.
 pub async fn channel(world: &World) -> Channel {
+    channel_to(&world.ca, world.api).await
+}
+
+/// A connection to a provider API whose certificate is from `ca`.
+pub async fn channel_to(ca: &DevelopmentCa, address: SocketAddr) -> Channel {
     let mut roots = rustls::RootCertStore::empty();
-    for root in link::tls::certificates_from_pem(world.ca.certificate_pem().as_bytes()).unwrap() {
+    for root in link::tls::certificates_from_pem(ca.certificate_pem().as_bytes()).unwrap() {
         roots.add(root).unwrap();
     }
     let crypto = rustls::crypto::aws_lc_rs::default_provider();
@@ -40,7 +48,7 @@ pub async fn channel(world: &World) -> Channel {
         .with_root_certificates(roots)
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"h2".to_vec()];
-    let (tls, address) = (TlsConnector::from(std::sync::Arc::new(tls)), world.api);
+    let tls = TlsConnector::from(std::sync::Arc::new(tls));
     let connect = tower::service_fn(move |_| {
         let tls = tls.clone();
         async move {
@@ -80,7 +88,12 @@ async fn a_token_names_its_user_and_no_other_token_does() {
         provider: "a.example".to_owned(),
         user: ALICE.to_owned(),
         hub_sender: Bytes::from_static(b"hub sender"),
-        hub_senders: Vec::new(),
+        hub_senders: [(1, &b"hub sender"[..]), (3, b"another")]
+            .map(|(cipher_suite, sender)| HubSender {
+                cipher_suite,
+                sender: Bytes::from_static(sender),
+            })
+            .to_vec(),
     };
     let answer = api.who_am_i(alices(WhoAmIRequest {})).await.unwrap();
     assert_eq!(answer.into_inner(), expected);
@@ -170,7 +183,7 @@ async fn a_call_goes_to_our_hub_when_the_room_is_ours_and_else_to_its_provider()
                 .iter()
                 .all(|asked| asked.room == ROOM && asked.source == "a.example")
     );
-    let peers = world.peers.0.asked();
+    let peers = world.peers.calls.asked();
     let relayed: Vec<_> = peers
         .iter()
         .map(|(to, call)| (to.as_str(), call.endpoint.as_str(), call.target.as_str()))
@@ -189,7 +202,7 @@ async fn key_material_goes_through_the_rooms_hub_or_directly_without_a_room() {
         let body = key_material(ALICE, carol, room);
         let answer = api.key_material(alices(call(PHONE, room, body.clone()))).await.unwrap();
         assert_eq!(answer.into_inner().body, "peer");
-        let (to, relayed) = world.peers.0.asked().pop().unwrap();
+        let (to, relayed) = world.peers.calls.asked().pop().unwrap();
         assert_eq!((to.as_str(), relayed.target.as_str(), relayed.body), (hub, carol, body));
     }
     // Our room, our user: authorised, claimed, recorded.
@@ -232,7 +245,7 @@ async fn nobody_sends_or_joins_as_another_user_of_the_same_provider() {
     }
     let sent = api.submit(alices(call(PHONE, ROOM, update()))).await;
     assert_eq!(sent.unwrap().into_inner().status, 400);
-    assert!(world.hub.0.asked().is_empty() && world.peers.0.asked().is_empty());
+    assert!(world.hub.0.asked().is_empty() && world.peers.calls.asked().is_empty());
 }
 
 #[tokio::test]

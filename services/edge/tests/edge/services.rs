@@ -8,15 +8,20 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use hyper_util::rt::TokioIo;
 use mimi::Provider;
-use nave_edge::{Relay, Unreachable};
+use nave_edge::{AssetBody, FetchError, Relay, Unreachable, asset_body};
+use peer::{AssetUrl, Wanted};
 use proto::follower::follower_server::{Follower, FollowerServer};
 use proto::follower::{
     ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivery, Done, Event, EventsRequest, FollowRequest,
-    Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, PositionRequest, Profile, ReadProfileRequest,
-    SayConsentRequest, SayConsentResponse, SetProfileRequest, UploadRequest, UploadResponse, events_request,
+    Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, PositionRequest, Profile, QueryRequest,
+    QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse, SetProfileRequest, UploadRequest,
+    UploadResponse, events_request,
 };
 use proto::hub::hub_server::{Hub, HubServer};
-use proto::hub::{RoomRequest, RoomResponse, ShardMap, ShardsRequest, room_response::Outcome};
+use proto::hub::{
+    AbuseCase, CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomRequest, RoomResponse,
+    ShardMap, ShardsRequest, room_response::Outcome,
+};
 use proto::link::{Acknowledge, Answer, Call, Position};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -69,7 +74,11 @@ impl<Q: Clone, A> Script<Q, A> {
 
 /// Answers `hub` to everything.
 #[derive(Default)]
-pub struct FakeHub(pub Script<RoomRequest, Result<Outcome, Status>>);
+pub struct FakeHub(
+    pub Script<RoomRequest, Result<Outcome, Status>>,
+    pub Script<ListAbuseRequest, Status>,
+    pub Script<CloseAbuseRequest, Status>,
+);
 
 pub struct Shared<T>(pub Arc<T>);
 
@@ -81,18 +90,19 @@ impl Hub for Shared<FakeHub> {
         Ok(Response::new(RoomResponse { outcome: Some(outcome) }))
     }
 
-    async fn list_abuse(
-        &self,
-        _: Request<proto::hub::ListAbuseRequest>,
-    ) -> Result<Response<proto::hub::ListAbuseResponse>, Status> {
-        Err(Status::unimplemented("reports of abuse"))
+    async fn list_abuse(&self, request: Request<ListAbuseRequest>) -> Result<Response<ListAbuseResponse>, Status> {
+        let listed = ListAbuseResponse {
+            cases: vec![AbuseCase {
+                id: "case".to_owned(),
+                ..AbuseCase::default()
+            }],
+            more: false,
+        };
+        or_refuse(self.0.1.take(request.into_inner()), listed)
     }
 
-    async fn close_abuse(
-        &self,
-        _: Request<proto::hub::CloseAbuseRequest>,
-    ) -> Result<Response<proto::hub::CloseAbuseResponse>, Status> {
-        Err(Status::unimplemented("reports of abuse"))
+    async fn close_abuse(&self, request: Request<CloseAbuseRequest>) -> Result<Response<CloseAbuseResponse>, Status> {
+        or_refuse(self.0.2.take(request.into_inner()), CloseAbuseResponse {})
     }
 
     type ShardsStream = futures::stream::Pending<Result<ShardMap, Status>>;
@@ -120,6 +130,7 @@ pub struct FakeFollower {
     pub consents_listed: Script<ListConsentsRequest, ListConsentsResponse>,
     pub granted_taken: Script<ConsentScope, Status>,
     pub profile_set: Script<SetProfileRequest, Status>,
+    pub queried: Script<QueryRequest, Status>,
     /// What came on event streams; `None`: one ended.
     pub events: Script<Option<EventsRequest>, Status>,
 }
@@ -215,11 +226,9 @@ impl Follower for Shared<FakeFollower> {
         Ok(Response::new(set.and_then(|set| set.profile).unwrap_or_default()))
     }
 
-    async fn query(
-        &self,
-        _: Request<proto::follower::QueryRequest>,
-    ) -> Result<Response<proto::follower::QueryResponse>, Status> {
-        Err(Status::unimplemented("queries"))
+    async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
+        let response = Bytes::from_static(b"found");
+        or_refuse(self.0.queried.take(request.into_inner()), QueryResponse { response })
     }
 
     type EventsStream = std::pin::Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
@@ -258,20 +267,73 @@ pub fn follower_routes(follower: Arc<FakeFollower>) -> tonic::service::Routes {
     tonic::service::Routes::new(server)
 }
 
-/// The other providers.
-#[derive(Default)]
-pub struct FakePeers(pub Script<(Provider, Call), Result<Answer, Unreachable>>);
+/// How a store of assets answers.
+pub type Keeper = Box<dyn Fn(&AssetUrl, &Wanted) -> Result<http::Response<AssetBody>, FetchError> + Send + Sync>;
+
+/// The other providers. c.example keeps assets at assets.c.example, and a proxy and a gateway of its own.
+pub struct FakePeers {
+    pub calls: Script<(Provider, Call), Result<Answer, Unreachable>>,
+    pub fetched: Script<(String, Wanted), Keeper>,
+    pub proxied: Script<(Provider, String, Wanted), Keeper>,
+    pub oblivious: Script<(Provider, Option<Bytes>), Result<Answer, Unreachable>>,
+}
+
+impl Default for FakePeers {
+    fn default() -> Self {
+        Self {
+            calls: Script::default(),
+            fetched: Script::default(),
+            proxied: Script::default(),
+            oblivious: Script::default(),
+        }
+    }
+}
+
+fn said(answer: Option<Result<Answer, Unreachable>>) -> Result<Answer, Unreachable> {
+    answer.unwrap_or_else(|| {
+        Ok(Answer {
+            status: 200,
+            retry_after_ms: 0,
+            body: Bytes::from_static(b"peer"),
+        })
+    })
+}
+
+fn kept(keeper: Option<Keeper>, url: &AssetUrl, wanted: &Wanted) -> Result<http::Response<AssetBody>, FetchError> {
+    let keeper = keeper.unwrap_or_else(|| Box::new(|_, _| Ok(http::Response::new(asset_body("asset")))));
+    keeper(url, wanted)
+}
 
 #[async_trait]
 impl Relay for FakePeers {
     async fn request(&self, to: &Provider, call: Call) -> Result<Answer, Unreachable> {
-        let said = self.0.take((to.clone(), call));
-        said.unwrap_or_else(|| {
-            Ok(Answer {
-                status: 200,
-                retry_after_ms: 0,
-                body: Bytes::from_static(b"peer"),
-            })
-        })
+        said(self.calls.take((to.clone(), call)))
+    }
+
+    fn holder(&self, url: &AssetUrl) -> Option<Provider> {
+        (url.authority() == "assets.c.example:443").then(|| "c.example".parse().unwrap())
+    }
+
+    async fn fetch_asset(&self, url: &AssetUrl, wanted: Wanted) -> Result<http::Response<AssetBody>, FetchError> {
+        let keeper = self.fetched.take((url.as_uri().to_string(), wanted.clone()));
+        kept(keeper, url, &wanted)
+    }
+
+    async fn proxy_download(
+        &self,
+        hub: &Provider,
+        url: &AssetUrl,
+        wanted: Wanted,
+    ) -> Result<http::Response<AssetBody>, FetchError> {
+        let asked = (hub.clone(), url.as_uri().to_string(), wanted.clone());
+        kept(self.proxied.take(asked), url, &wanted)
+    }
+
+    async fn gateway_keys(&self, of: &Provider) -> Result<Answer, Unreachable> {
+        said(self.oblivious.take((of.clone(), None)))
+    }
+
+    async fn oblivious(&self, to: &Provider, request: Bytes) -> Result<Answer, Unreachable> {
+        said(self.oblivious.take((to.clone(), Some(request))))
     }
 }

@@ -1,6 +1,6 @@
 //! The edge of a.example on loopback, and clients of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,10 +14,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use link::tls::{certificates_from_pem, client_config};
 use link::{Identity, Roots};
 use mimi::Provider;
-use nave_edge::{EdgeParts, Hubs, Limits, Listeners, Tokens, run};
+use nave_edge::{AssetLimits, AssetParts, AssetStore, EdgeParts, GatewaySecret, Hubs, Limits, Listeners, Tokens, run};
 use proto::follower::follower_client::FollowerClient;
 use proto::hub::hub_client::HubClient;
 use rustls::pki_types::ServerName;
+use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
@@ -28,6 +29,8 @@ use crate::services::{FakeFollower, FakeHub, FakePeers, channel, follower_routes
 
 pub const ALICE: &str = "mimi://a.example/u/alice";
 pub const ALICE_TOKEN: &str = "alice-token";
+pub const MODERATOR: &str = "mimi://a.example/u/moderator";
+pub const MODERATOR_TOKEN: &str = "moderator-token";
 
 pub fn provider(domain: &str) -> Provider {
     domain.parse().unwrap()
@@ -48,6 +51,8 @@ pub struct World {
     pub link: SocketAddr,
     pub cancel: CancellationToken,
     pub running: JoinHandle<()>,
+    /// Where assets are.
+    pub directory: TempDir,
 }
 
 impl World {
@@ -55,8 +60,17 @@ impl World {
         Self::with(Limits::default()).await
     }
 
-    /// The edge of a.example, which knows b.example and c.example; one CA for all.
     pub async fn with(limits: Limits) -> Self {
+        Self::with_assets(limits, AssetLimits::default()).await
+    }
+
+    pub async fn with_assets(limits: Limits, asset_limits: AssetLimits) -> Self {
+        Self::with_store(limits, asset_limits, None).await
+    }
+
+    /// The edge of a.example, which knows b.example and c.example; one CA for all. Without a store, assets are in
+    /// `directory`.
+    pub async fn with_store(limits: Limits, asset_limits: AssetLimits, store: Option<AssetStore>) -> Self {
         let ca = DevelopmentCa::generate().unwrap();
         let root = certificates_from_pem(ca.certificate_pem().as_bytes()).unwrap();
         let known = ["a.example", "b.example", "c.example"];
@@ -77,6 +91,8 @@ impl World {
         let (hub, follower, peers) = (Arc::default(), Arc::default(), Arc::<FakePeers>::default());
         let cancel = CancellationToken::new();
         let token = (TokenDigest::of(ALICE_TOKEN), ALICE.parse().unwrap());
+        let moderator = (TokenDigest::of(MODERATOR_TOKEN), MODERATOR.parse().unwrap());
+        let directory = tempfile::tempdir().unwrap();
         let parts = EdgeParts {
             provider: provider("a.example"),
             hosts: vec!["mimi.a.example".to_owned()],
@@ -86,10 +102,20 @@ impl World {
             identity: ours,
             roots: roots.clone(),
             hub_sender: Bytes::from_static(b"hub sender"),
+            hub_senders: vec![
+                (1, Bytes::from_static(b"hub sender")),
+                (3, Bytes::from_static(b"another")),
+            ],
             peers: peers.clone(),
             hubs: Hubs::from(HubClient::new(channel(hub_routes(Arc::clone(&hub))))),
             follower: FollowerClient::new(channel(follower_routes(Arc::clone(&follower)))),
-            tokens: Tokens::from_iter([token]),
+            tokens: Tokens::from_iter([token, moderator]),
+            moderators: BTreeSet::from([MODERATOR.parse().unwrap()]),
+            assets: AssetParts {
+                store: store.unwrap_or_else(|| AssetStore::directory(directory.path()).unwrap()),
+                gateway_secret: GatewaySecret([7; 32]),
+                limits: asset_limits,
+            },
             limits,
             cancel: cancel.clone(),
         };
@@ -105,6 +131,7 @@ impl World {
             link,
             cancel,
             running,
+            directory,
         }
     }
 
@@ -156,6 +183,15 @@ impl Peer {
         )
         .await
     }
+}
+
+/// GET (or what `method` says) of a path as `source` would.
+pub fn get(method: &str, source: &str, path: &str) -> http::request::Builder {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "a.example")
+        .header("from", format!("mimi@{source}"))
 }
 
 async fn read(response: http::Response<hyper::body::Incoming>) -> Answer {
