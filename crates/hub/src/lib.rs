@@ -11,13 +11,17 @@ mod actors;
 mod cache;
 mod clock;
 mod committer;
+pub mod frank;
 mod gate;
 mod hub;
+pub mod keys;
 mod metrics;
 mod options;
 mod request;
+pub mod report;
 pub mod seal;
 mod spawner;
+mod vault;
 
 pub use actors::OpenError;
 pub use clock::{Clock, SystemClock};

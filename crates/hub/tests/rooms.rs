@@ -209,7 +209,7 @@ fn shards_run_on_arbiters_of_their_own() {
             options: Options::default(),
         });
         let hub = hub.await.unwrap();
-        let keys = hub::seal::HubKeys::generate(provider("a")).unwrap();
+        let keys = hub::keys::HubKeys::generate(provider("a")).unwrap();
         let sender = mimi::codec::Encode::encode(&keys.external_sender(1).unwrap());
         let mut alice = member("a.example/d/alice/phone");
         for n in 0..8 {

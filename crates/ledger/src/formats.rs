@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use room::{AnswerKind, Chain, Digest, EntryKind, Epoch, Millis, Recipient, Recipients, Row, RowId, Seq, Shown};
 use route::{ShardId, Shards};
 
+use crate::abuse::CaseId;
 use crate::cursor::{Cursor, FollowerId};
 use crate::keys::{self, Generation};
 use crate::records::{self, Tail};
@@ -95,6 +96,10 @@ fn sample_rows() -> Vec<(RowId, Row)> {
         ),
         (RowId::Follower(provider), Row::Follower { since: Seq(12) }),
     ]
+}
+
+fn case() -> CaseId {
+    CaseId::new(Millis(300), &Digest([0xca; 32]))
 }
 
 fn sample_entry() -> LogEntry {
@@ -187,6 +192,11 @@ fn each_key_stays_as_it_was_released() {
     found.extend([
         golden("ledger", keys::LEDGER),
         golden("shards", keys::SHARDS),
+        golden("abuse-count", keys::ABUSE_COUNT),
+        golden("abuse-case", &keys::abuse_case(case())),
+        golden("abuse-part", &keys::part(&keys::abuse_parts(case()), 1)),
+        golden("abuse-mark", &keys::abuse_mark(&Digest([0x3a; 32]))),
+        golden("interval", &keys::interval(Millis(300))),
         golden("tail", &keys::tail(shard)),
         golden("tail-start", &keys::tail_start(shard)),
         golden("log", &keys::log(shard, Offset(300))),

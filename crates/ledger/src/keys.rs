@@ -17,7 +17,13 @@
 //! | `S` shard `b` room row generation chunk | octets of a row too large for one value |
 //! | `S` shard `m` room seq generation chunk | octets of an entry too large for one value |
 //!
-//! Shard, follower, cursor chunk, chunk and part are `u32`; offset and seq `u64`; a set 16 octets; a generation is the
+//! | `A` `n` | how many cases the abuse inbox holds |
+//! | `A` `c` case | one case: its marks, and whether it is closed |
+//! | `A` `p` case part | octets of a case, sealed |
+//! | `A` `m` mark | something was reported |
+//! | `K` begin | the franking key of the interval that begins then, sealed |
+//!
+//! A case is 16 octets, the time first; a mark 32; a begin `u64`. Shard, follower, cursor chunk, chunk and part are `u32`; offset and seq `u64`; a set 16 octets; a generation is the
 //! term in which it was written and a number that only grows in it, both `u64`. A room and a provider are text with a
 //! zero octet behind. A row is a tag and what its id holds:
 //!
@@ -43,15 +49,43 @@
 
 use bytes::Bytes;
 use mimi::{Provider, RoomUri, UserUri};
-use room::{Digest, Epoch, RowId, Seq};
+use room::{Digest, Epoch, Millis, RowId, Seq};
 use route::ShardId;
 use store::KeyRange;
 
+use crate::abuse::CaseId;
 use crate::cursor::FollowerId;
 use crate::{Offset, SetId};
 
 pub(crate) const LEDGER: &[u8] = b"Li";
 pub(crate) const SHARDS: &[u8] = b"Ls";
+pub(crate) const ABUSE_COUNT: &[u8] = b"An";
+
+/// All cases of the abuse inbox.
+pub(crate) fn abuse_cases() -> KeyRange {
+    prefixed(b"Ac".to_vec())
+}
+
+pub(crate) fn abuse_case(case: CaseId) -> Vec<u8> {
+    [&b"Ac"[..], case.octets()].concat()
+}
+
+pub(crate) fn abuse_parts(case: CaseId) -> KeyRange {
+    prefixed([&b"Ap"[..], case.octets()].concat())
+}
+
+pub(crate) fn abuse_mark(mark: &Digest) -> Vec<u8> {
+    [&b"Am"[..], &mark.0].concat()
+}
+
+/// All franking keys.
+pub(crate) fn intervals() -> KeyRange {
+    prefixed(b"K".to_vec())
+}
+
+pub(crate) fn interval(begin: Millis) -> Vec<u8> {
+    [&b"K"[..], &begin.0.to_be_bytes()].concat()
+}
 
 /// The version of some blob. Later ones of a row are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

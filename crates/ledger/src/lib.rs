@@ -5,12 +5,14 @@
 //! [`ShardLog::append`]: one transaction that the shard's fence guards. When it returns, the batch is durable, once.
 //! [`Ledger`] holds the reads.
 
+pub mod abuse;
 mod batch;
 mod cursor;
 mod entry;
 pub mod follower;
 #[cfg(test)]
 mod formats;
+pub mod intervals;
 pub mod keys;
 mod ledger;
 mod log;

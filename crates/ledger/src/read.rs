@@ -47,6 +47,15 @@ pub enum ReadError {
     Corrupt(#[from] CorruptRow),
 }
 
+impl store::Retry for ReadError {
+    fn store_error(&self) -> Option<&store::Error> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Corrupt(_) => None,
+        }
+    }
+}
+
 pub(crate) fn corrupt(key: &[u8]) -> impl FnOnce(BadValue) -> CorruptRow + '_ {
     move |BadValue(why)| CorruptRow {
         key: key.escape_ascii().to_string(),

@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use bytes::Bytes;
-use mimi::franking::{FrankAad, FrankingIntegrityTbs, ServerFrankingContext};
-use mimi::mls::label::sign_content;
+use mimi::content::ApplicationFraming;
+use mimi::franking::{self, Claim, FrankAad, FrankingIntegrityTbs, ServerFrankingContext};
 use mimi::submit::Frank;
-use mimi::{Decode, Encode, IdentifierUri};
+use mimi::{Decode, Encode, IdentifierUri, MimiContent};
 use serde_json::Value;
 
 fn octets(vector: &Value, name: &str) -> Vec<u8> {
@@ -17,12 +17,14 @@ fn uri(vector: &Value, name: &str) -> IdentifierUri {
 }
 
 #[test]
-fn k_3_k_5_the_structures_of_franking_have_the_octets_of_the_vectors() {
+fn k_3_k_5_the_tag_and_the_structures_of_franking_have_the_octets_of_the_vectors() {
     let file: Value = serde_json::from_str(include_str!("vectors/franking-kat.json")).unwrap();
     let vectors = file["vectors"].as_array().unwrap();
     assert_eq!(vectors.len(), 3);
     for vector in vectors {
         let tag: [u8; 32] = octets(vector, "franking_tag").try_into().unwrap();
+        let salt = octets(vector, "salt").try_into().unwrap();
+        assert_eq!(franking::tag(&salt, &octets(vector, "application_data")), tag);
         let authenticated_data = octets(vector, "safe_aad_authenticated_data");
         let item = FrankAad { franking_tag: tag };
         assert_eq!(item.authenticated_data(), authenticated_data);
@@ -36,14 +38,36 @@ fn k_3_k_5_the_structures_of_franking_have_the_octets_of_the_vectors() {
         assert_eq!(context.encode(), octets(vector, "server_franking_context"));
         let frank = Frank::decode_exact(&octets(vector, "frank_struct")).unwrap();
         assert_eq!(frank.server_frank.to_vec(), octets(vector, "server_frank"));
-        let tbs = FrankingIntegrityTbs {
-            server_frank: frank.server_frank,
-            franking_signature_ciphersuite: frank.franking_signature_ciphersuite,
-            context,
+        let hub_key = octets(vector, "hub_key").try_into().unwrap();
+        assert_eq!(franking::server_frank(&hub_key, &tag, &context), frank.server_frank);
+        assert!(franking::is_server_frank(&hub_key, &tag, &context, &frank.server_frank));
+        let later = ServerFrankingContext {
+            accepted_timestamp: context.accepted_timestamp + 1,
+            ..context.clone()
         };
+        assert!(!franking::is_server_frank(&hub_key, &tag, &later, &frank.server_frank));
+        let tbs = FrankingIntegrityTbs::of(&frank, context);
         assert_eq!(tbs.encode(), octets(vector, "franking_integrity_tbs"));
-        let content = sign_content(FrankingIntegrityTbs::LABEL, &tbs.encode());
-        assert_eq!(content, octets(vector, "sign_content"));
+        assert_eq!(tbs.sign_content(), octets(vector, "sign_content"));
+    }
+}
+
+#[test]
+fn k_7_the_content_names_its_salt_sender_and_room_framed_or_not() {
+    let file: Value = serde_json::from_str(include_str!("vectors/franking-kat.json")).unwrap();
+    for vector in file["vectors"].as_array().unwrap() {
+        let data = octets(vector, "application_data");
+        let content = if vector["name"] == "original-unframed" {
+            data
+        } else {
+            let framing = ApplicationFraming::decode_exact(&data).unwrap();
+            assert_eq!(framing.encode(), data);
+            framing.content.to_vec()
+        };
+        let claim = Claim::of(&MimiContent::decode_exact(&content).unwrap()).unwrap();
+        assert_eq!(claim.salt.to_vec(), octets(vector, "salt"));
+        assert_eq!(claim.sender_uri, uri(vector, "sender_uri"));
+        assert_eq!(claim.room_uri, uri(vector, "room_uri"));
     }
 }
 

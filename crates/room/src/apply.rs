@@ -25,14 +25,13 @@ type Rows = BTreeMap<RowId, Option<Row>>;
 impl Room {
     /// Carries out what [`Self::decide`] last decided.
     pub fn apply(&mut self, append: Append, keys: &dyn Keys) -> Applied {
-        let _ = keys;
         let Append { now, what } = append;
         let mut rows = Rows::new();
         let mut entries = Vec::new();
         let answer = match what {
             Appended::Commit(commit) => self.apply_commit(*commit, now, &mut entries, &mut rows),
             Appended::Proposals(proposals) => self.apply_proposals(proposals, now, &mut entries, &mut rows),
-            Appended::Message(message) => self.apply_message(message, now, &mut entries, &mut rows),
+            Appended::Message(message) => self.apply_message(message, now, keys, &mut entries, &mut rows),
             Appended::KeyMaterial(material) => self.apply_key_material(material, now, &mut rows),
         };
         if !entries.is_empty() {
@@ -97,12 +96,16 @@ impl Room {
         &mut self,
         append: MessageAppend,
         now: Millis,
+        keys: &dyn Keys,
         entries: &mut Vec<Entry>,
         rows: &mut Rows,
     ) -> Answer {
+        // What is franked is what is answered and fanned out; all three keep the one frank.
+        let accepted = next_accepted(self.head.accepted, now);
+        let frank = append.frank.and_then(|wanted| self.frank(wanted, accepted, keys));
         let content = FanoutContent::Application {
             message: append.message,
-            frank: None,
+            frank: frank.clone(),
         };
         // Whose removal was accepted is not shown what others say.
         let listening: BTreeSet<Provider> = match self.blocked.is_empty() {
@@ -124,7 +127,7 @@ impl Room {
         });
         let response: SubmitMessageResponse = SubmitOutcome::Accepted {
             accepted_timestamp: entry.accepted.0,
-            frank: None,
+            frank,
         }
         .into();
         let body: Bytes = response.encode().into();

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use mimi::Provider;
+use mimi::abuse::AbuseReport;
 
 use crate::{Digest, Epoch, Millis};
 
@@ -25,6 +26,13 @@ pub enum Command {
     },
     /// GroupInfoRequest (§5.6).
     GroupInfo {
+        /// Who asks.
+        from: Provider,
+        /// The body.
+        body: Bytes,
+    },
+    /// AbuseReport (§5.9).
+    ReportAbuse {
         /// Who asks.
         from: Provider,
         /// The body.
@@ -65,6 +73,8 @@ pub enum Answer {
     Authorized,
     /// What the shell encrypts to the asking client, signs and returns.
     GroupInfo(GroupInfoGrant),
+    /// What the shell verifies and files.
+    Report(Box<ReportGrant>),
 }
 
 impl Answer {
@@ -72,7 +82,7 @@ impl Answer {
     pub fn body(&self) -> Option<&Bytes> {
         match self {
             Self::Update(body) | Self::Submit(body) | Self::KeyMaterial(body) => Some(body),
-            Self::Founded | Self::Authorized | Self::GroupInfo(_) => None,
+            Self::Founded | Self::Authorized | Self::GroupInfo(_) | Self::Report(_) => None,
         }
     }
 }
@@ -86,6 +96,15 @@ pub struct GroupInfoGrant {
     pub public_key: Bytes,
     /// GroupInfoRatchetTreeTBE, encoded.
     pub sealed: Bytes,
+}
+
+/// A report of abuse by somebody who may report it. Whether anything in it is true is not said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportGrant {
+    /// The report.
+    pub report: AbuseReport,
+    /// Whether the room's application data is framed (its GroupContext has content_media_types).
+    pub framed: bool,
 }
 
 /// Why a room does not do what it was asked.

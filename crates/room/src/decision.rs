@@ -7,6 +7,7 @@ use mimi::{Provider, UserUri};
 use openmls::prelude::{QueuedProposal, StagedCommit};
 use policy::RoomView;
 
+use crate::franking::FrankWanted;
 use crate::group::codec::KeptDictionary;
 use crate::{Answer, Digest, Entry, Millis, RowChange};
 
@@ -65,6 +66,17 @@ pub(crate) enum Appended {
     KeyMaterial(KeyMaterialAppend),
 }
 
+impl Appended {
+    /// The room after a handshake.
+    pub(crate) fn view(&self) -> Option<&RoomView> {
+        match self {
+            Self::Commit(commit) => Some(&commit.after),
+            Self::Proposals(proposals) => Some(&proposals.effective),
+            Self::Message(_) | Self::KeyMaterial(_) => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct CommitAppend {
     pub(crate) request: Digest,
@@ -100,6 +112,7 @@ pub(crate) struct ProposalsAppend {
 pub(crate) struct MessageAppend {
     pub(crate) request: Digest,
     pub(crate) message: Message,
+    pub(crate) frank: Option<FrankWanted>,
 }
 
 #[derive(Debug)]

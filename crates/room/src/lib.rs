@@ -12,6 +12,7 @@ pub mod command;
 mod decide;
 pub mod decision;
 pub mod entry;
+mod franking;
 mod group;
 pub mod keys;
 mod open;

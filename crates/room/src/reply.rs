@@ -21,6 +21,8 @@ impl Refusal {
         match to {
             Command::Update { .. } => body(&self.update()),
             Command::Submit { .. } => body(&self.submit()),
+            // Whoever may not report is not told why, nor whether there is such a room.
+            Command::ReportAbuse { .. } => Reply::Status(403, "the report is not taken"),
             Command::GroupInfo { .. } => body(&GroupInfoResponse {
                 version: Protocol::Mls10,
                 room_id: room.into(),

@@ -11,8 +11,9 @@ use mimi::{ComponentId, Decode as _, Provider, RoomUri, UserUri};
 use policy::{RoomView, Stage, Violation, judge};
 
 use crate::answers::Answers;
+use crate::franking::check_agent;
 use crate::group::{Group, Snapshot};
-use crate::{Answer, Applied, Chain, Digest, Epoch, Founding, Millis, Refusal, Row, RowChange, RowId, Seq};
+use crate::{Answer, Applied, Chain, Digest, Epoch, Founding, Keys, Millis, Refusal, Row, RowChange, RowId, Seq};
 
 /// Epochs after which a snapshot takes the place of the deltas since the last one.
 pub const SNAPSHOT_EPOCHS: u64 = 32;
@@ -105,8 +106,13 @@ impl Room {
     ///
     /// # Errors
     /// The group is not one that this hub can keep in order: it does not verify, somebody else's clients are in it, or it
-    /// lacks the components of a room or breaks their rules.
-    pub fn found(id: RoomUri, founding: Founding, now: Millis) -> Result<(Self, Applied), Refusal> {
+    /// lacks the components of a room or breaks their rules, or another than this hub is to frank its messages.
+    pub fn found(
+        id: RoomUri,
+        founding: Founding,
+        now: Millis,
+        keys: &dyn Keys,
+    ) -> Result<(Self, Applied), Refusal> {
         if founding.from != *id.provider() {
             return Err(Refusal::Forbidden("a room is founded at its own provider"));
         }
@@ -130,6 +136,7 @@ impl Room {
             return Err(Refusal::Forbidden("clients of another provider are in the new room"));
         }
         check_metadata(&id, &committed)?;
+        check_agent(committed.dictionary(), group.suite(), keys)?;
         let epoch = group.epoch();
         let mut room = Self {
             head: Head {

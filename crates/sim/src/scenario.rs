@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hub::seal::HubKeys;
+use hub::keys::HubKeys;
 use mimi::codec::Encode as _;
 use mimi::{Provider, RoomUri};
 use rand::Rng;

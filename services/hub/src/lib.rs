@@ -1,14 +1,18 @@
 //! `nave-hub`: rooms, ordered, durable, fanned out. [`HubService::start`] puts the hub's crates together, serves the edge
 //! over gRPC and brings entries to followers; the all-in-one binary and `nave-hub` itself use the same constructor.
 
+mod abuse;
 mod carrier;
 mod limits;
 mod metrics;
 mod reply;
 mod service;
 
+pub use abuse::Moderation;
 pub use carrier::Carrier;
-pub use hub::seal::{BadKeys, HubKeys, SealError};
+pub use hub::frank::{FrankingError, FrankingOptions};
+pub use hub::keys::{BadKeys, HubKeys, NoRandomness, UnsupportedSuite};
+pub use hub::seal::SealError;
 pub use hub::{Arbiters, Clock, LocalTasks, Options, Spawner, SystemClock};
 pub use limits::GRPC_BYTES_MAX;
 pub use service::{HubParts, HubService, StartError};

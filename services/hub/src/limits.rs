@@ -3,5 +3,14 @@
 /// Octets of one gRPC message to or from the hub: a body of the drafts (8 MiB at most) and what is said beside it.
 pub const GRPC_BYTES_MAX: usize = 20 << 20;
 
+/// Octets of one report of abuse: many texts and a few pictures.
+pub(crate) const REPORT_BYTES_MAX: usize = 2 << 20;
+
+/// Cases of abuse in one answer.
+pub(crate) const CASES_LISTED_MAX: usize = 100;
+
+/// Octets of cases after which an answer takes no further one, so that it fits into [`GRPC_BYTES_MAX`].
+pub(crate) const LISTED_BYTES_MAX: usize = 8 << 20;
+
 /// Rooms of one delivery that are notified at the same time over HTTPS.
 pub(crate) const NOTIFY_ROOMS_MAX: usize = 8;

@@ -9,6 +9,8 @@ use opentelemetry::{KeyValue, global};
 pub(crate) struct Metrics {
     calls: Histogram<f64>,
     deliveries: Counter<u64>,
+    reports: Counter<u64>,
+    verdicts: Counter<u64>,
 }
 
 impl Metrics {
@@ -25,12 +27,30 @@ impl Metrics {
                 .with_unit("{delivery}")
                 .with_description("Deliveries begun, by transport")
                 .build(),
+            reports: meter
+                .u64_counter("nave.abuse.reports")
+                .with_unit("{report}")
+                .with_description("Reports of abuse that were heard, by what became of them")
+                .build(),
+            verdicts: meter
+                .u64_counter("nave.abuse.messages")
+                .with_unit("{message}")
+                .with_description("Messages of filed reports of abuse, by verdict")
+                .build(),
         }
     }
 
     pub(crate) fn called(&self, kind: &'static str, outcome: &'static str, took: Duration) {
         let labels = [KeyValue::new("kind", kind), KeyValue::new("outcome", outcome)];
         self.calls.record(took.as_secs_f64(), &labels);
+    }
+
+    pub(crate) fn reported(&self, outcome: &'static str) {
+        self.reports.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    pub(crate) fn judged(&self, verdict: &'static str) {
+        self.verdicts.add(1, &[KeyValue::new("verdict", verdict)]);
     }
 
     pub(crate) fn delivered_by(&self, transport: &'static str) {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hub::Outcome;
-use hub::seal::{HubKeys, SealError};
+use hub::keys::HubKeys;
+use hub::seal::SealError;
 use mimi::RoomUri;
 use proto::hub::{Elsewhere, Refused, RoomResponse, room_response};
 use room::{Answer, Command, Refusal, Reply};
@@ -23,10 +24,6 @@ pub(crate) fn response(
                 refusal(&Refusal::NotAllowed("unsupported cipher suite"), room, command)
             }
             Err(SealError::BadPublicKey) => refusal(&Refusal::Malformed("groupInfoPublicKey"), room, command),
-            Err(error @ SealError::BadHubKey) => {
-                tracing::error!(%error, "seal a GroupInfo");
-                (refused(500, "internal error", Duration::ZERO), "failed")
-            }
         },
         Outcome::Answer(given) => (answer(given.body().cloned().unwrap_or_default()), "answered"),
         Outcome::Refused(reason) => refusal(&reason, room, command),
@@ -42,7 +39,7 @@ pub(crate) fn response(
     }
 }
 
-fn answer(body: Bytes) -> RoomResponse {
+pub(crate) fn answer(body: Bytes) -> RoomResponse {
     RoomResponse {
         outcome: Some(room_response::Outcome::Answer(body)),
     }

@@ -5,27 +5,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use hub::seal::HubKeys;
-use hub::{Clock, Hub, Options, Parts, Request, Spawner};
+use hub::frank::{FrankingError, FrankingOptions};
+use hub::keys::HubKeys;
+use hub::{Clock, Hub, Options, Outcome, Parts, Request, Spawner};
 use ledger::Ledger;
+use ledger::abuse::Filed;
 use mimi::{Provider, RoomUri};
 use peer::Peers;
 use proto::follower::follower_client::FollowerClient;
 use proto::hub::hub_server::{Hub as HubRpc, HubServer};
-use proto::hub::{RoomRequest, RoomResponse, ShardMap, ShardOwner, ShardsRequest, room_request};
-use room::{Command, Founding};
+use proto::hub::{
+    CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomRequest, RoomResponse, ShardMap,
+    ShardOwner, ShardsRequest, room_request,
+};
+use room::command::ReportGrant;
+use room::{Answer, Command, Founding};
 use shard::{Node, NodeOptions};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 use tracing::Instrument as _;
 
 use crate::Carrier;
-use crate::limits::GRPC_BYTES_MAX;
+use crate::abuse::{Inbox, Moderation};
+use crate::limits::{GRPC_BYTES_MAX, REPORT_BYTES_MAX};
 use crate::metrics::Metrics;
 use crate::reply;
+
+/// How often the franking keys are read again: several times in the shortest interval.
+const FRANKING_REFRESH: Duration = Duration::from_secs(10 * 60);
+
+/// What whoever reports to a full inbox is asked to wait.
+const FULL_INBOX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// What the service is made of.
 #[derive(Clone)]
@@ -44,6 +58,8 @@ pub struct HubParts {
     pub follower: FollowerClient<Channel>,
     /// What the hub signs with.
     pub keys: Arc<HubKeys>,
+    /// How long what moderators need is kept.
+    pub moderation: Moderation,
     /// Says when commands are accepted.
     pub clock: Arc<dyn Clock>,
     /// Where shards run.
@@ -71,6 +87,9 @@ pub enum StartError {
     /// The shards are not ours, or cannot be opened.
     #[error("start the hub")]
     Hub(#[source] hub::StartError),
+    /// The franking keys cannot be read or made.
+    #[error("read the franking keys")]
+    Franking(#[source] FrankingError),
 }
 
 /// A running hub. Clones share it; [`HubService::drain`] ends it in order, dropping the last clone as a crash would.
@@ -86,6 +105,7 @@ struct Inner {
     node: Node,
     address: String,
     keys: Arc<HubKeys>,
+    inbox: Inbox,
     metrics: Metrics,
     draining: CancellationToken,
 }
@@ -99,6 +119,18 @@ impl HubService {
         let node = Node::start(parts.ledger.database().clone(), parts.node)
             .await
             .map_err(StartError::Node)?;
+        let Moderation { franking, retention } = parts.moderation;
+        let refreshed = parts.keys.refresh_franking(&parts.ledger, parts.clock.now(), &franking);
+        refreshed.await.map_err(StartError::Franking)?;
+        let metrics = Metrics::new();
+        let inbox = Inbox {
+            ledger: parts.ledger.clone(),
+            keys: parts.keys.clone(),
+            clock: parts.clock.clone(),
+            retention,
+            metrics: metrics.clone(),
+        };
+        let draining = CancellationToken::new();
         let carrier = Carrier::new(parts.provider.clone(), parts.ledger.id(), parts.peers, parts.follower);
         let hub = Hub::start(Parts {
             ledger: parts.ledger,
@@ -112,6 +144,7 @@ impl HubService {
             options: parts.options,
         });
         let hub = hub.await.map_err(StartError::Hub)?;
+        tokio::spawn(keep_franking(inbox.clone(), franking, draining.clone()));
         Ok(Self {
             inner: Arc::new(Inner {
                 provider: parts.provider,
@@ -119,8 +152,9 @@ impl HubService {
                 node,
                 address: parts.address,
                 keys: parts.keys,
-                metrics: Metrics::new(),
-                draining: CancellationToken::new(),
+                inbox,
+                metrics,
+                draining,
             }),
         })
     }
@@ -166,7 +200,14 @@ impl HubService {
                 "refused",
             );
         }
-        let (kind, asked) = match asked(from, body) {
+        if matches!(&body, room_request::Body::ReportAbuse(report) if report.len() > REPORT_BYTES_MAX) {
+            return (
+                reply::refused(413, "a report larger than is taken", Duration::ZERO),
+                "report_abuse",
+                "refused",
+            );
+        }
+        let (kind, asked) = match asked(from.clone(), body) {
             Ok(asked) => asked,
             Err(why) => return (reply::refused(400, why, Duration::ZERO), "malformed", "refused"),
         };
@@ -182,8 +223,26 @@ impl HubService {
             Request::Command(command) => Some(command.clone()),
         };
         let outcome = hub.call(room.clone(), asked).await;
+        if let Outcome::Answer(Answer::Report(grant)) = &outcome {
+            let (response, outcome) = self.file(&room, &from, grant).await;
+            return (response, kind, outcome);
+        }
         let (response, outcome) = reply::response(outcome, command.as_ref(), &room, keys);
         (response, kind, outcome)
+    }
+
+    async fn file(&self, room: &RoomUri, from: &Provider, grant: &ReportGrant) -> (RoomResponse, &'static str) {
+        match self.inner.inbox.file(room, from, grant).await {
+            Ok(Filed::Added | Filed::Known) => (reply::answer(Bytes::new()), "answered"),
+            Ok(Filed::Full) => (
+                reply::refused(503, "the abuse inbox is full", FULL_INBOX_RETRY_AFTER),
+                "overloaded",
+            ),
+            Err(error) => {
+                tracing::error!(%error, "file a report of abuse");
+                (reply::refused(503, "unavailable", Duration::from_secs(1)), "unavailable")
+            }
+        }
     }
 
     fn map(&self) -> ShardMap {
@@ -198,6 +257,18 @@ impl HubService {
             shards: shards.count(),
             hash_key: shards.key().to_vec().into(),
             owners: (0..shards.count()).map(owner).collect(),
+        }
+    }
+}
+
+/// Reads the franking keys again and again, until the hub drains.
+async fn keep_franking(inbox: Inbox, options: FrankingOptions, draining: CancellationToken) {
+    let mut ticks = tokio::time::interval(FRANKING_REFRESH);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while draining.run_until_cancelled(ticks.tick()).await.is_some() {
+        let refreshed = inbox.keys.refresh_franking(&inbox.ledger, inbox.clock.now(), &options);
+        if let Err(error) = refreshed.await {
+            tracing::error!(%error, "refresh the franking keys");
         }
     }
 }
@@ -219,7 +290,7 @@ fn asked(from: Provider, body: room_request::Body) -> Result<(&'static str, Requ
         room_request::Body::AuthorizeKeyMaterial(body) => {
             ("authorize_key_material", Command::AuthorizeKeyMaterial { from, body })
         }
-        room_request::Body::ReportAbuse(_) => return Err("reports of abuse are not taken"),
+        room_request::Body::ReportAbuse(body) => ("report_abuse", Command::ReportAbuse { from, body }),
         room_request::Body::RecordKeyMaterial(record) => {
             let target = record.target.parse().map_err(|_| "the target is no provider")?;
             let (request, response) = (record.request, record.response);
@@ -270,15 +341,31 @@ impl HubRpc for HubService {
 
     async fn list_abuse(
         &self,
-        _: tonic::Request<proto::hub::ListAbuseRequest>,
-    ) -> Result<Response<proto::hub::ListAbuseResponse>, Status> {
-        Err(Status::unimplemented("reports of abuse"))
+        request: tonic::Request<ListAbuseRequest>,
+    ) -> Result<Response<ListAbuseResponse>, Status> {
+        match self.inner.inbox.list(request.get_ref()).await {
+            Ok(Some(page)) => Ok(Response::new(page)),
+            Ok(None) => Err(Status::invalid_argument("not the id of a case")),
+            Err(error) => {
+                tracing::error!(%error, "list cases of abuse");
+                Err(Status::unavailable("the abuse inbox cannot be read"))
+            }
+        }
     }
 
     async fn close_abuse(
         &self,
-        _: tonic::Request<proto::hub::CloseAbuseRequest>,
-    ) -> Result<Response<proto::hub::CloseAbuseResponse>, Status> {
-        Err(Status::unimplemented("reports of abuse"))
+        request: tonic::Request<CloseAbuseRequest>,
+    ) -> Result<Response<CloseAbuseResponse>, Status> {
+        let id = request.get_ref().id.parse();
+        let id = id.map_err(|_| Status::invalid_argument("not the id of a case"))?;
+        match self.inner.inbox.close(id).await {
+            Ok(true) => Ok(Response::new(CloseAbuseResponse {})),
+            Ok(false) => Err(Status::not_found("no such open case")),
+            Err(error) => {
+                tracing::error!(%error, "close a case of abuse");
+                Err(Status::unavailable("the abuse inbox cannot be written"))
+            }
+        }
     }
 }

@@ -16,7 +16,9 @@ use mimi::codec::{Decode, Encode};
 use mimi::notify::FanoutMessage;
 use mimi::{ClientUri, Provider, RoomUri};
 use nave_follower::Follower;
-use nave_hub::{Arbiters, HubKeys, HubParts, HubService, Incarnation, NodeOptions, Options, Ownership, SystemClock};
+use nave_hub::{
+    Arbiters, HubKeys, HubParts, HubService, Incarnation, Moderation, NodeOptions, Options, Ownership, SystemClock,
+};
 use peer::{PeerLimits, Peers, PeersConfig};
 use prost::Message as _;
 use proto::follower::follower_client::FollowerClient;
@@ -82,6 +84,7 @@ impl World {
             peers: Peers::new(peers, &identity, &Roots::new(BTreeMap::new()).unwrap(), None),
             follower: FollowerClient::new(channel),
             keys: keys.clone(),
+            moderation: Moderation::default(),
             clock: Arc::new(SystemClock),
             spawner: Arc::new(Arbiters::start(2).unwrap()),
             seed: 1,

@@ -15,7 +15,9 @@ use link::{Identity, Roots};
 use mimi::{Encode as _, UserUri};
 use nave_edge::{AssetParts, AssetStore, EdgeParts, GatewaySecret, Listeners, S3Options, Tokens};
 use nave_follower::Follower;
-use nave_hub::{Arbiters, HubKeys, HubParts, HubService, Incarnation, NodeOptions, Ownership, SystemClock};
+use nave_hub::{
+    Arbiters, HubKeys, HubParts, HubService, Incarnation, Moderation, NodeOptions, Ownership, SystemClock,
+};
 use peer::{PeerConfig, Peers, PeersConfig};
 use proto::follower::follower_client::FollowerClient;
 use proto::hub::hub_client::HubClient;
@@ -149,6 +151,7 @@ impl Running {
             peers: peers.clone(),
             follower: follower.clone(),
             keys: keys.clone(),
+            moderation: Moderation::default(),
             clock: Arc::new(SystemClock),
             spawner: Arc::new(Arbiters::start(SHARD_GROUPS).context("start the rooms' threads")?),
             seed: rand::random(),

@@ -67,7 +67,7 @@ impl RoomActor {
             (State::Loading, _) => unreachable!("the mailbox rests while the room is loaded"),
             (State::Absent, Request::Command(_)) => Err(Outcome::UnknownRoom),
             (State::Absent, Request::Found(founding)) => {
-                let (room, applied) = Room::found(self.id.clone(), founding, now).map_err(|r| self.refuse(r))?;
+                let (room, applied) = Room::found(self.id.clone(), founding, now, keys).map_err(|r| self.refuse(r))?;
                 self.state = State::Open(Box::new(room));
                 Ok(Verdict::Append(applied))
             }

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use client::mls::{Answered, Member, ORDINARY, RoomProfile};
 use fanout::{Acknowledged, Due, Failure, Transport};
-use hub::seal::HubKeys;
+use hub::keys::HubKeys;
 use hub::{Clock, Hub, LocalTasks, Options, Outcome, Parts, Request};
 use ledger::{Founding, Ledger, LedgerId, Offset, Shown};
 use mimi::codec::{Decode, Encode};

@@ -4,6 +4,7 @@ mod commit;
 mod group_info;
 mod key_material;
 pub(crate) mod proposals;
+mod report;
 mod submit;
 
 use bytes::Bytes;
@@ -26,11 +27,11 @@ impl Room {
     /// # Errors
     /// The refusal to answer.
     pub fn decide(&self, command: &Command, now: Millis, keys: &dyn Keys) -> Result<Decision, Refusal> {
-        let _ = keys;
         match command {
-            Command::Update { from, body } => self.decide_update(from, body, now),
+            Command::Update { from, body } => self.decide_update(from, body, now, keys),
             Command::Submit { from, body } => self.decide_submit(from, body, now),
             Command::GroupInfo { from, body } => self.decide_group_info(from, body),
+            Command::ReportAbuse { from, body } => self.decide_report(from, body),
             Command::AuthorizeKeyMaterial { from, body } => self.authorize_key_material(from, body),
             Command::RecordKeyMaterial {
                 from,
@@ -41,7 +42,13 @@ impl Room {
         }
     }
 
-    fn decide_update(&self, from: &Provider, body: &Bytes, now: Millis) -> Result<Decision, Refusal> {
+    fn decide_update(
+        &self,
+        from: &Provider,
+        body: &Bytes,
+        now: Millis,
+        keys: &dyn Keys,
+    ) -> Result<Decision, Refusal> {
         let request = request_digest(from, body);
         // Before the epoch: the answer to a commit that was accepted and not heard of is not wrongEpoch.
         if let Some(first) = self.answers.first(&request) {
@@ -59,6 +66,9 @@ impl Room {
                 Appended::Proposals(self.decide_proposals(from, request, proposals)?)
             }
         };
+        if let Some(after) = what.view() {
+            self.check_new_agent(after.dictionary(), keys)?;
+        }
         Ok(Decision::Append(Box::new(Append { now, what })))
     }
 

@@ -46,9 +46,11 @@ impl Room {
         if components.component(ComponentId::SAFE_AAD).is_some() && SafeAad::decode_exact(data).is_err() {
             return Err(Refusal::NotAllowed("authenticated data that is not SafeAAD"));
         }
+        let frank = self.frank_wanted(data, request.sending_uri);
         let what = Appended::Message(MessageAppend {
             request: digest,
             message,
+            frank,
         });
         Ok(Decision::Append(Box::new(Append { now, what })))
     }
