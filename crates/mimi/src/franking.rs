@@ -1,7 +1,9 @@
 //! Franking (mimi-protocol §5.4.1): what a sender puts into a message and what a hub adds, so that a receiver can prove
-//! later that the message came through the hub. Structures and their octets only; keys are elsewhere.
+//! later that the message came through the hub. Keys and signatures are the caller's.
 
 use bytes::Bytes;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 
 use crate::app_data::{ComponentId, SafeAad};
 use crate::codec::{Decode as _, Encode as _, wire};
@@ -10,6 +12,18 @@ use crate::mls::{CipherSuite, Credential};
 
 /// Octets of a franking tag, of a server_frank and of the salt's HMAC.
 pub const TAG_BYTES: usize = 32;
+
+/// The franking tag of application data: HMAC-SHA256 under the salt of the content in it. The data is exactly what is
+/// encrypted, with its framing where the room frames (CHOICE A-30).
+pub fn tag(salt: &[u8; 16], application_data: &[u8]) -> [u8; TAG_BYTES] {
+    mac(salt, application_data).finalize().into_bytes().into()
+}
+
+fn mac(key: &[u8], octets: &[u8]) -> Hmac<Sha256> {
+    let mut mac = Hmac::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(octets);
+    mac
+}
 
 /// FrankAAD: the item of component 0x0020 in a message's SafeAAD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use bytes::Bytes;
-use mimi::franking::{FrankAad, FrankingIntegrityTbs, ServerFrankingContext};
+use mimi::franking::{self, FrankAad, FrankingIntegrityTbs, ServerFrankingContext};
 use mimi::mls::label::sign_content;
 use mimi::submit::Frank;
 use mimi::{Decode, Encode, IdentifierUri};
@@ -17,12 +17,14 @@ fn uri(vector: &Value, name: &str) -> IdentifierUri {
 }
 
 #[test]
-fn k_3_k_5_the_structures_of_franking_have_the_octets_of_the_vectors() {
+fn k_3_k_5_the_tag_and_the_structures_of_franking_have_the_octets_of_the_vectors() {
     let file: Value = serde_json::from_str(include_str!("vectors/franking-kat.json")).unwrap();
     let vectors = file["vectors"].as_array().unwrap();
     assert_eq!(vectors.len(), 3);
     for vector in vectors {
         let tag: [u8; 32] = octets(vector, "franking_tag").try_into().unwrap();
+        let salt = octets(vector, "salt").try_into().unwrap();
+        assert_eq!(franking::tag(&salt, &octets(vector, "application_data")), tag);
         let authenticated_data = octets(vector, "safe_aad_authenticated_data");
         let item = FrankAad { franking_tag: tag };
         assert_eq!(item.authenticated_data(), authenticated_data);
