@@ -1,6 +1,10 @@
 //! One user's view of the provider API: gRPC over TLS with the provider's certificate checked and a bearer token on every
 //! call. Bodies pass through unread; a refusal by HTTP status becomes an error, a refusal inside a body does not.
 
+mod assets;
+mod contacts;
+mod moderation;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +14,9 @@ use futures::{Stream, StreamExt as _};
 use hyper_util::rt::TokioIo;
 use mimi::{ClientUri, RoomUri};
 use proto::follower::{Event, EventAck, EventsRequest, Open, UploadResponse, events_request};
+use proto::provider::assets_client::AssetsClient;
+use proto::provider::contacts_client::ContactsClient;
+use proto::provider::moderation_client::ModerationClient;
 use proto::provider::provider_client::ProviderClient;
 use proto::provider::{
     Answer, CreateRoomRequest, FollowCall, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
@@ -26,6 +33,8 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
+
+pub use contacts::Consent;
 
 /// Octets of the largest message accepted: a Welcome of a large room carries its whole tree.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -160,8 +169,13 @@ impl Interceptor for Bearer {
 /// One user at its provider. Clones share one connection, which is made when first used and again after it broke.
 #[derive(Debug, Clone)]
 pub struct Api {
-    client: ProviderClient<InterceptedService<Channel, Bearer>>,
+    client: ProviderClient<Authorized>,
+    contacts: ContactsClient<Authorized>,
+    moderation: ModerationClient<Authorized>,
+    assets: AssetsClient<Authorized>,
 }
+
+type Authorized = InterceptedService<Channel, Bearer>;
 
 impl Api {
     /// The API at `target` for the user whose `token` this is. Connects with the first call.
@@ -175,10 +189,15 @@ impl Api {
             .parse()
             .map_err(|_| ApiError::Configuration("the token holds characters that a header cannot".to_owned()))?;
         bearer.set_sensitive(true);
-        let client = ProviderClient::with_interceptor(channel, Bearer(bearer))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { client })
+        let channel = InterceptedService::new(channel, Bearer(bearer));
+        Ok(Self {
+            client: ProviderClient::new(channel.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+            contacts: ContactsClient::new(channel.clone()),
+            moderation: ModerationClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            assets: AssetsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
+        })
     }
 
     /// Whom the token names, and what this provider's hub signs with.

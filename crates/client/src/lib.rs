@@ -2,8 +2,9 @@
 //! and everything it receives is checked as a phone would check it.
 //!
 //! [`mls::Member`] is one client without any I/O; [`api::Api`] is its provider; [`session::Session`] drives the one
-//! against the other.
+//! against the other. [`asset`] is what messages only refer to.
 
 pub mod api;
+pub mod asset;
 pub mod mls;
 pub mod session;

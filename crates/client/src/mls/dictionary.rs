@@ -48,17 +48,13 @@ pub(super) fn changes<'a>(
     let mut before = AppDataDictionary::default();
     let mut updates = Vec::new();
     for proposal in proposals {
-        let component = ComponentId(proposal.component_id());
-        if let Some(value) = updater.old_value(component.0) {
-            before.0.insert(component, Bytes::copy_from_slice(value));
+        let update = update(proposal);
+        if let Some(value) = updater.old_value(update.component.0) {
+            before
+                .0
+                .insert(update.component, Bytes::copy_from_slice(value));
         }
-        let operation = match proposal.operation() {
-            AppDataUpdateOperation::Update(octets) => {
-                AppDataOperation::Update(Bytes::copy_from_slice(octets.as_slice()))
-            }
-            AppDataUpdateOperation::Remove => AppDataOperation::Remove,
-        };
-        updates.push(AppDataUpdate { component, operation });
+        updates.push(update);
     }
     for (component, value) in policy::apply_components(&before, &updates)? {
         match value {
@@ -67,4 +63,17 @@ pub(super) fn changes<'a>(
         }
     }
     Ok(updater.changes())
+}
+
+/// What a proposal does with a component.
+pub(super) fn update(proposal: &AppDataUpdateProposal) -> AppDataUpdate {
+    AppDataUpdate {
+        component: ComponentId(proposal.component_id()),
+        operation: match proposal.operation() {
+            AppDataUpdateOperation::Update(octets) => {
+                AppDataOperation::Update(Bytes::copy_from_slice(octets.as_slice()))
+            }
+            AppDataUpdateOperation::Remove => AppDataOperation::Remove,
+        },
+    }
 }

@@ -3,15 +3,14 @@
 use bytes::Bytes;
 use mimi::codec::Encode as _;
 use mimi::{ComponentId, ParticipantListUpdate, RoomUri, UserUri};
-use openmls::ciphersuite::hash_ref::ProposalRef;
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{
-    AppDataUpdateProposal, KeyPackage, KeyPackageIn, LeafNodeIndex, MlsGroup, MlsMessageBodyOut, OpenMlsProvider as _,
-    Proposal, ProposalOrRefType, Propose, ProtocolVersion,
+    AppDataUpdateProposal, Ciphersuite, KeyPackage, KeyPackageIn, LeafNodeIndex, MlsGroup, MlsMessageBodyOut,
+    OpenMlsProvider as _, Proposal, ProtocolVersion,
 };
 
 use super::identity::{Identity, client_of};
-use super::{CIPHERSUITE, Founding, Joining, Member, MemberError, Pending, Room, RoomProfile, dictionary, wire};
+use super::{Founding, Joining, Member, MemberError, Pending, Room, RoomProfile, dictionary, wire};
 
 /// What a hub answered to a handshake (UpdateRoomResponse, mimi-protocol §5.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,11 +27,11 @@ pub enum Answered {
 
 /// What a commit does beside taking along what is pending.
 #[derive(Default)]
-struct Intention {
-    adds: Vec<KeyPackage>,
-    removes: Vec<LeafNodeIndex>,
-    list: Option<ParticipantListUpdate>,
-    fresh_leaf: bool,
+pub(super) struct Intention {
+    pub(super) adds: Vec<KeyPackage>,
+    pub(super) removes: Vec<LeafNodeIndex>,
+    pub(super) list: Option<ParticipantListUpdate>,
+    pub(super) fresh_leaf: bool,
 }
 
 impl Member {
@@ -55,56 +54,6 @@ impl Member {
         Ok(founding)
     }
 
-    /// UpdateRequest with a commit that adds `user` in `role`, unless it is a participant, and the clients of these
-    /// KeyPackages, together with everything pending.
-    pub fn add_user(
-        &mut self,
-        room: &RoomUri,
-        user: &UserUri,
-        role: u32,
-        key_packages: &[Bytes],
-    ) -> Result<Bytes, MemberError> {
-        let adds = key_packages
-            .iter()
-            .map(|octets| self.checked_key_package(octets, user))
-            .collect::<Result<Vec<_>, _>>()?;
-        let participants = self.room(room)?.participants()?;
-        let list = participants
-            .position(user.as_str().as_bytes())
-            .is_none()
-            .then(|| ParticipantListUpdate {
-                added: vec![wire::participant(user, role)],
-                ..ParticipantListUpdate::default()
-            });
-        self.commit(
-            room,
-            Intention {
-                adds,
-                list,
-                ..Intention::default()
-            },
-        )
-    }
-
-    /// UpdateRequest with a commit that takes `user` off the list and all its clients out of the group, together with
-    /// everything pending.
-    pub fn remove_user(&mut self, room: &RoomUri, user: &UserUri) -> Result<Bytes, MemberError> {
-        let state = self.room(room)?;
-        let index = state
-            .participants()?
-            .position(user.as_str().as_bytes())
-            .ok_or_else(|| MemberError::NotAParticipant(user.clone()))?;
-        let removes = leaves_of(&state.group, user)?;
-        self.commit(
-            room,
-            Intention {
-                removes,
-                list: Some(removal(index)),
-                ..Intention::default()
-            },
-        )
-    }
-
     /// UpdateRequest with a commit of everything pending.
     pub fn commit_pending(&mut self, room: &RoomUri) -> Result<Bytes, MemberError> {
         if self.room(room)?.group.pending_proposals().next().is_none() {
@@ -124,33 +73,15 @@ impl Member {
         )
     }
 
-    /// UpdateRequest with the proposals by which this user leaves: a SelfRemove of this client, a Remove of each other
-    /// client of the user, and the participant's removal (mimi-protocol §4.3.3). Somebody else commits them; when the
-    /// epoch ends without that, leave again.
-    pub fn leave(&mut self, room: &RoomUri) -> Result<Bytes, MemberError> {
-        let user = self.user();
-        let state = self.room(room)?;
-        let own_leaf = state.group.own_leaf_index();
-        let others: Vec<LeafNodeIndex> = leaves_of(&state.group, &user)?
-            .into_iter()
-            .filter(|leaf| *leaf != own_leaf)
-            .collect();
-        let list = state.participants()?.position(user.as_str().as_bytes()).map(removal);
-        self.propose_departure(room, &others, list)
-    }
-
-    /// UpdateRequest with a SelfRemove of this client alone; the user stays a participant.
-    pub fn retire(&mut self, room: &RoomUri) -> Result<Bytes, MemberError> {
-        self.propose_departure(room, &[], None)
-    }
-
     /// Takes the hub's answer to this client's last handshake in the room: an accepted commit takes effect (unless its
     /// fan-out came first), a refused handshake is undone.
     pub fn on_answer(&mut self, room: &RoomUri, response: &[u8]) -> Result<Answered, MemberError> {
         let answered = wire::answered(response)?;
         match answered {
             Answered::Accepted(_) => self.on_accepted(room)?,
-            _ => self.on_refused(room)?,
+            // A departure is still wanted in the epoch that won.
+            Answered::WrongEpoch(_) => self.undo(room)?,
+            Answered::NotAllowed(_) | Answered::InvalidProposal(_) => self.on_refused(room)?,
         }
         Ok(answered)
     }
@@ -170,12 +101,22 @@ impl Member {
                 .group
                 .merge_pending_commit(&identity.provider)
                 .map_err(MemberError::mls)?;
+            state.begin_epoch();
         }
         Ok(())
     }
 
-    /// The hub refused it, or it was never sent.
+    /// The hub refused it, or it was never sent: nothing of it is wanted any more.
     pub fn on_refused(&mut self, room: &RoomUri) -> Result<(), MemberError> {
+        if let Some(state) = self.rooms.get_mut(room)
+            && matches!(state.pending, Some(Pending::Proposals(_)))
+        {
+            state.leaving = None;
+        }
+        self.undo(room)
+    }
+
+    fn undo(&mut self, room: &RoomUri) -> Result<(), MemberError> {
         if self.joining.remove(room).is_some() {
             return Ok(());
         }
@@ -202,12 +143,17 @@ impl Member {
         self.rooms.insert(room.clone(), Room::new(joining.group));
     }
 
-    fn checked_key_package(&self, octets: &[u8], user: &UserUri) -> Result<KeyPackage, MemberError> {
+    pub(super) fn checked_key_package(
+        &self,
+        octets: &[u8],
+        suite: Ciphersuite,
+        user: &UserUri,
+    ) -> Result<KeyPackage, MemberError> {
         let key_package = KeyPackageIn::tls_deserialize_exact_bytes(octets)
             .map_err(|_| MemberError::Malformed("a KeyPackage"))?
             .validate(self.identity.provider.crypto(), ProtocolVersion::Mls10)
             .map_err(|_| MemberError::Refused("a KeyPackage that does not verify"))?;
-        if key_package.ciphersuite() != CIPHERSUITE {
+        if key_package.ciphersuite() != suite {
             return Err(MemberError::Refused("a KeyPackage of another cipher suite"));
         }
         if client_of(key_package.leaf_node().credential())?.user() != *user {
@@ -216,7 +162,7 @@ impl Member {
         Ok(key_package)
     }
 
-    fn commit(&mut self, room: &RoomUri, intention: Intention) -> Result<Bytes, MemberError> {
+    pub(super) fn commit(&mut self, room: &RoomUri, intention: Intention) -> Result<Bytes, MemberError> {
         let Self { identity, rooms, .. } = self;
         let state = rooms.get_mut(room).ok_or(MemberError::NotInRoom)?;
         if state.pending.is_some() {
@@ -225,80 +171,26 @@ impl Member {
         if state.is_leaving() {
             return Err(MemberError::Leaving);
         }
-        let request = build(identity, &mut state.group, intention)?;
+        let followed = state.followed(&intention)?;
+        let request = build(identity, &mut state.group, intention, followed)?;
         state.pending = Some(Pending::Commit);
         Ok(request)
     }
 
-    fn propose_departure(
-        &mut self,
-        room: &RoomUri,
-        others: &[LeafNodeIndex],
-        list: Option<ParticipantListUpdate>,
-    ) -> Result<Bytes, MemberError> {
-        let Self { identity, rooms, .. } = self;
-        let state = rooms.get_mut(room).ok_or(MemberError::NotInRoom)?;
-        if state.pending.is_some() {
-            return Err(MemberError::Unanswered);
-        }
-        if state.is_leaving() {
-            return Err(MemberError::Leaving);
-        }
-        let before = state.proposal_refs();
-        let made = |state: &Room| -> Vec<ProposalRef> {
-            let mut refs = state.proposal_refs();
-            refs.retain(|reference| !before.contains(reference));
-            refs
-        };
-        let proposed = depart(identity, &mut state.group, others, list);
-        state.pending = Some(Pending::Proposals(made(state)));
-        if proposed.is_err() {
-            self.on_refused(room)?;
-        }
-        wire::proposals(&proposed?)
-    }
 }
 
-/// The proposals of a departure, each an MLSMessage; they are pending in the group from now on.
-fn depart(
+fn build(
     identity: &Identity,
     group: &mut MlsGroup,
-    others: &[LeafNodeIndex],
-    list: Option<ParticipantListUpdate>,
-) -> Result<Vec<Vec<u8>>, MemberError> {
-    let (provider, signer) = (&identity.provider, &identity.signer);
-    let mut proposals = vec![
-        group
-            .leave_group_via_self_remove(provider, signer)
-            .map_err(MemberError::mls)?,
-    ];
-    for leaf in others {
-        let (proposal, _) = group
-            .propose_remove_member(provider, signer, *leaf)
-            .map_err(MemberError::mls)?;
-        proposals.push(proposal);
-    }
-    if let Some(list) = list {
-        let update = Propose::UpdateAppDataComponent {
-            component_id: ComponentId::PARTICIPANT_LIST.0,
-            update: list.encode(),
-        };
-        let (proposal, _) = group
-            .propose(provider, signer, update, ProposalOrRefType::Reference)
-            .map_err(MemberError::mls)?;
-        proposals.push(proposal);
-    }
-    proposals
-        .into_iter()
-        .map(|proposal| proposal.to_bytes().map_err(MemberError::mls))
-        .collect()
-}
-
-fn build(identity: &Identity, group: &mut MlsGroup, intention: Intention) -> Result<Bytes, MemberError> {
-    let (provider, signer) = (&identity.provider, &identity.signer);
+    intention: Intention,
+    followed: Option<ParticipantListUpdate>,
+) -> Result<Bytes, MemberError> {
+    let (provider, signer) = (&identity.provider, &identity.signing(group.ciphersuite()).signer);
     let tree = group.export_ratchet_tree();
     let list = intention
         .list
+        .into_iter()
+        .chain(followed)
         .map(|list| AppDataUpdateProposal::update(ComponentId::PARTICIPANT_LIST.0, list.encode()));
     let mut builder = group
         .commit_builder()
@@ -338,7 +230,11 @@ fn build(identity: &Identity, group: &mut MlsGroup, intention: Intention) -> Res
 /// The group's GroupInfo, without its ratchet tree and with what external commits need.
 fn encoded_group_info(group: &MlsGroup, identity: &Identity) -> Result<Vec<u8>, MemberError> {
     let message = group
-        .export_group_info(identity.provider.crypto(), &identity.signer, false)
+        .export_group_info(
+            identity.provider.crypto(),
+            &identity.signing(group.ciphersuite()).signer,
+            false,
+        )
         .map_err(MemberError::mls)?;
     match message.body() {
         MlsMessageBodyOut::GroupInfo(group_info) => encoded(group_info),
@@ -346,15 +242,8 @@ fn encoded_group_info(group: &MlsGroup, identity: &Identity) -> Result<Vec<u8>, 
     }
 }
 
-/// Removes the participant at `index`.
-fn removal(index: usize) -> ParticipantListUpdate {
-    ParticipantListUpdate {
-        removed: vec![u32::try_from(index).expect("a participant list is bounded far below")],
-        ..ParticipantListUpdate::default()
-    }
-}
-
-fn leaves_of(group: &MlsGroup, user: &UserUri) -> Result<Vec<LeafNodeIndex>, MemberError> {
+/// The leaves of a user's clients.
+pub(super) fn leaves_of(group: &MlsGroup, user: &UserUri) -> Result<Vec<LeafNodeIndex>, MemberError> {
     let mut leaves = Vec::new();
     for member in group.members() {
         if client_of(&member.credential)?.user() == *user {

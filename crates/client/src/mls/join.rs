@@ -11,18 +11,19 @@ use openmls::group::GroupContext;
 use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{
-    AppDataUpdateProposal, Extensions, ExternalSender, MlsGroup, MlsMessageBodyIn, MlsMessageIn, OpenMlsProvider as _,
+    AppDataUpdateProposal, Ciphersuite, Extensions, ExternalSender, MlsGroup, MlsMessageBodyIn, MlsMessageIn, OpenMlsProvider as _,
     PublicMessageIn, RatchetTreeIn, StagedWelcome, Welcome, WelcomeError,
 };
 use openmls_traits::types::HpkeKeyPair;
 
 use super::handshake::encoded;
 use super::identity::Identity;
-use super::{Joining, Member, MemberError, Received, Room, dictionary, profile, wire};
+use super::{CIPHERSUITE, Joining, Member, MemberError, Received, Room, dictionary, profile, wire};
 
 /// The private half of one GroupInfoRequest.
 pub struct JoinKeys {
     room: RoomUri,
+    suite: Ciphersuite,
     keys: HpkeKeyPair,
 }
 
@@ -37,7 +38,8 @@ impl fmt::Debug for JoinKeys {
 impl Member {
     /// KeyMaterialRequest (mimi-protocol §5.2), signed, for one KeyPackage of each client of `target`.
     pub fn key_material_request(&self, room: &RoomUri, target: &UserUri) -> Result<Bytes, MemberError> {
-        wire::key_material_request(&self.identity, &self.user(), target, room)
+        let suite = self.rooms.get(room).map_or(CIPHERSUITE, Room::suite);
+        wire::key_material_request(&self.identity, &self.user(), target, room, suite)
     }
 
     /// The KeyPackages of a KeyMaterialResponse: of the clients that gave one, when the user consented.
@@ -47,24 +49,41 @@ impl Member {
 
     /// GroupInfoRequest (§5.6), signed, and the key that opens its answer.
     pub fn group_info_request(&self, room: &RoomUri) -> Result<(Bytes, JoinKeys), MemberError> {
-        let keys = self.identity.hpke_key_pair()?;
-        let request = wire::group_info_request(&self.identity, &keys.public)?;
+        self.group_info_request_with(room, CIPHERSUITE, None)
+    }
+
+    /// The same for a room of another cipher suite, and with a code that lets its bearer join.
+    pub fn group_info_request_with(
+        &self,
+        room: &RoomUri,
+        suite: Ciphersuite,
+        joining_code: Option<Bytes>,
+    ) -> Result<(Bytes, JoinKeys), MemberError> {
+        let keys = self.identity.hpke_key_pair(suite)?;
+        let request = wire::group_info_request(&self.identity, suite, &keys.public, joining_code)?;
         let room = room.clone();
-        Ok((request, JoinKeys { room, keys }))
+        Ok((request, JoinKeys { room, suite, keys }))
     }
 
     /// UpdateRequest with the external commit that brings this client into the room whose GroupInfoResponse this is.
     /// When its user is no participant yet, the commit makes it one in `role`. The client is in the room once the hub
     /// accepted ([`Member::on_answer`]) or the commit's fan-out is received.
+    ///
+    /// # Errors
+    /// [`MemberError::OtherSuite`]: ask again in the cipher suite of the room.
     pub fn join_by_external_commit(
         &mut self,
         response: &[u8],
         keys: &JoinKeys,
         role: Option<u32>,
     ) -> Result<Bytes, MemberError> {
-        let grant = wire::group_info_response(&self.identity, &keys.room, &keys.keys, response)?;
+        let grant = wire::group_info_response(&self.identity, &keys.room, keys.suite, &keys.keys, response)?;
         let group_info = VerifiableGroupInfo::tls_deserialize_exact_bytes(&grant.group_info)
             .map_err(|_| MemberError::Malformed("the GroupInfo"))?;
+        let suite = group_info.ciphersuite();
+        if suite.signature_algorithm() != keys.suite.signature_algorithm() {
+            return Err(MemberError::OtherSuite(suite));
+        }
         check_hub(&grant.hub_sender, group_info.group_context().extensions())?;
         check_room(&keys.room, group_info.group_context().extensions())?;
         let tree = RatchetTreeIn::tls_deserialize_exact_bytes(&grant.ratchet_tree)
@@ -76,14 +95,14 @@ impl Member {
             .collect::<Vec<_>>();
         let entry = self.entry(group_info.group_context().extensions(), role)?;
         let identity = &self.identity;
-        let (provider, signer) = (&identity.provider, &identity.signer);
+        let (provider, signing) = (&identity.provider, identity.signing(suite));
         let mut builder = MlsGroup::external_commit_builder()
             .with_proposals(pending)
             .with_ratchet_tree(tree)
             .with_config(profile::join_config())
-            .build_group(provider, group_info, identity.credential.clone())
+            .build_group(provider, group_info, signing.credential.clone())
             .map_err(MemberError::mls)?
-            .leaf_node_parameters(Identity::leaf_parameters());
+            .leaf_node_parameters(Identity::leaf_parameters()?);
         if let Some(entry) = &entry {
             let update = AppDataUpdateProposal::update(ComponentId::PARTICIPANT_LIST.0, entry.encode());
             builder = builder.add_app_data_update_proposal(update);
@@ -97,7 +116,7 @@ impl Member {
         let (group, bundle) = builder
             .create_group_info(true)
             .use_ratchet_tree_extension(false)
-            .build(provider.rand(), provider.crypto(), signer, |_| true)
+            .build(provider.rand(), provider.crypto(), &signing.signer, |_| true)
             .map_err(MemberError::mls)?
             .finalize(provider)
             .map_err(MemberError::mls)?;

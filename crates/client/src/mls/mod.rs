@@ -5,13 +5,18 @@
 //! [`Member::on_answer`]. Whichever comes first, that answer or the commit's own fan-out, makes it take effect, and the
 //! other then changes nothing. When another commit won the epoch, it arrives by fan-out and takes effect instead.
 
+mod content;
 mod dictionary;
+mod frank;
 mod handshake;
 mod identity;
 mod join;
+mod leave;
+mod participants;
 mod profile;
 mod receive;
 mod recent;
+mod rules;
 mod storage;
 mod wire;
 
@@ -19,17 +24,21 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
-use mimi::{ClientUri, ParticipantList, RoomUri, UserUri};
+use mimi::codec::Decode as _;
+use mimi::{ClientUri, ComponentId, ParticipantList, ParticipantListUpdate, RoomUri, UserUri};
 use openmls::ciphersuite::hash_ref::ProposalRef;
-use openmls::prelude::{LeafNodeIndex, MlsGroup, OpenMlsProvider as _, Proposal, Sender};
+use openmls::prelude::{Ciphersuite, LeafNodeIndex, MlsGroup, OpenMlsProvider as _, Proposal, Sender};
 
+pub use content::{Content, Outgoing, Said};
+pub use frank::Franked;
 pub use handshake::Answered;
-pub use identity::CIPHERSUITE;
+pub use identity::{CIPHERSUITE, CIPHERSUITES};
 pub use join::JoinKeys;
 pub use profile::{ADMIN, BANNED, MODERATOR, ORDINARY, RoomProfile};
 pub use receive::{Message, Received};
 
 use identity::{Identity, client_of};
+use leave::Departure;
 use recent::Recent;
 
 /// Why a [`Member`] does not do what it was asked. Nothing has changed then.
@@ -53,6 +62,9 @@ pub enum MemberError {
     /// The user is not in the participant list.
     #[error("not a participant: {0}")]
     NotAParticipant(UserUri),
+    /// The room has a cipher suite whose keys the request was not made with.
+    #[error("the room has the cipher suite {0}")]
+    OtherSuite(Ciphersuite),
     /// Octets from outside are not what the draft defines.
     #[error("malformed: {0}")]
     Malformed(&'static str),
@@ -97,17 +109,37 @@ struct Room {
     /// Epoch in which this client came in: older messages are not for it.
     entered: u64,
     pending: Option<Pending>,
+    /// Proposals that wait, together as the hub accepted them and in its order.
+    bundles: Vec<Vec<ProposalRef>>,
+    /// Asked for and not yet done.
+    leaving: Option<Departure>,
+    /// The first rule that the hub let somebody break.
+    distrust: Option<String>,
     recent: Recent,
 }
 
 impl Room {
+    /// A room that this client comes into. It may break its rules already.
     fn new(group: MlsGroup) -> Self {
-        Self {
+        let mut room = Self {
             entered: group.epoch().as_u64(),
             group,
             pending: None,
+            bundles: Vec::new(),
+            leaving: None,
+            distrust: None,
             recent: Recent::default(),
-        }
+        };
+        room.distrust = room
+            .view()
+            .and_then(|view| view.check())
+            .err()
+            .map(|violation| violation.to_string());
+        room
+    }
+
+    fn suite(&self) -> Ciphersuite {
+        self.group.ciphersuite()
     }
 
     fn participants(&self) -> Result<ParticipantList, MemberError> {
@@ -188,10 +220,15 @@ impl Member {
         self.identity.uri.user()
     }
 
-    /// New KeyPackages (RFC 9420 §10), each good for one Welcome to this client.
+    /// New KeyPackages (RFC 9420 §10) of cipher suite 0x0001, each good for one Welcome to this client.
     pub fn key_packages(&self, count: usize) -> Result<Vec<Bytes>, MemberError> {
+        self.key_packages_in(CIPHERSUITE, count)
+    }
+
+    /// New KeyPackages of one of [`CIPHERSUITES`].
+    pub fn key_packages_in(&self, suite: Ciphersuite, count: usize) -> Result<Vec<Bytes>, MemberError> {
         (0..count)
-            .map(|_| self.identity.key_package().map(Bytes::from))
+            .map(|_| self.identity.key_package(suite).map(Bytes::from))
             .collect()
     }
 
@@ -226,6 +263,22 @@ impl Member {
         self.room(room)?.participants()
     }
 
+    /// A component of the room (draft-ietf-mls-extensions §4.6), as it is encoded.
+    pub fn component(&self, room: &RoomUri, component: ComponentId) -> Option<&[u8]> {
+        dictionary::component(self.rooms.get(room)?.group.extensions(), component)
+    }
+
+    /// The room's cipher suite.
+    pub fn suite(&self, room: &RoomUri) -> Option<Ciphersuite> {
+        self.rooms.get(room).map(Room::suite)
+    }
+
+    /// Why the room is not to be trusted: the first of its rules that somebody broke with the hub's consent
+    /// ([`Received::AgainstRules`]). What follows of that is the user's to decide: this client goes on.
+    pub fn distrust(&self, room: &RoomUri) -> Option<&str> {
+        self.rooms.get(room)?.distrust.as_deref()
+    }
+
     /// How many proposals wait to be committed.
     pub fn pending_proposals(&self, room: &RoomUri) -> usize {
         self.rooms
@@ -257,31 +310,6 @@ impl Member {
         })
     }
 
-    /// SubmitMessageRequest (mimi-protocol §5.4) with an application message of this epoch.
-    ///
-    /// # Errors
-    /// [`MemberError::PendingProposals`]: commit them first.
-    pub fn send(&mut self, room: &RoomUri, data: &[u8]) -> Result<Bytes, MemberError> {
-        let user = self.user();
-        let Self { identity, rooms, .. } = self;
-        let state = rooms.get_mut(room).ok_or(MemberError::NotInRoom)?;
-        if state.is_leaving() {
-            return Err(MemberError::Leaving);
-        }
-        if state.group.pending_proposals().next().is_some() {
-            return Err(MemberError::PendingProposals);
-        }
-        let message = state
-            .group
-            .create_message(&identity.provider, &identity.signer, data)
-            .map_err(MemberError::mls)?
-            .to_bytes()
-            .map_err(MemberError::mls)?;
-        let request = wire::submit(&message, &user)?;
-        state.recent.sent(&message, Bytes::copy_from_slice(data));
-        Ok(request)
-    }
-
     /// What the hub answered to a message (SubmitMessageResponse, mimi-protocol §5.4).
     pub fn submitted(response: &[u8]) -> Result<Submitted, MemberError> {
         wire::submitted(response)
@@ -298,4 +326,23 @@ impl Member {
             let _ = state.group.delete(self.identity.provider.storage());
         }
     }
+}
+
+/// The update of the participant list that a proposal is.
+fn list_update(proposal: &Proposal) -> Option<ParticipantListUpdate> {
+    let Proposal::AppDataUpdate(update) = proposal else {
+        return None;
+    };
+    let update = dictionary::update(update);
+    match update.operation {
+        mimi::AppDataOperation::Update(octets) if update.component == ComponentId::PARTICIPANT_LIST => {
+            ParticipantListUpdate::decode_exact(&octets).ok()
+        }
+        _ => None,
+    }
+}
+
+/// An index of the participant list as updates name it.
+fn index(position: usize) -> u32 {
+    u32::try_from(position).expect("a participant list is bounded far below")
 }

@@ -4,16 +4,17 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use mimi::app_data::ComponentsList;
 use mimi::codec::{Decode as _, Encode as _};
+use mimi::franking::FrankingAgentData;
 use mimi::metadata::{RoomMetaData, Text};
-use mimi::mls::Credential;
 use mimi::operational::{AppMessagePolicy, OperationalParameters, PendingProposalPolicy};
 use mimi::role::RoleChangeTargets;
 use mimi::{BaseRoomPolicy, ComponentId, ParticipantList, Role, RoleData, RoomUri};
 use openmls::extensions::{AppDataDictionary, AppDataDictionaryExtension};
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{
-    CredentialType, Extension, ExtensionType, Extensions, ExternalSender, GroupId, MIXED_PLAINTEXT_WIRE_FORMAT_POLICY,
+    Ciphersuite, CredentialType, Extension, ExtensionType, Extensions, ExternalSender, GroupId, MIXED_PLAINTEXT_WIRE_FORMAT_POLICY,
     MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig, ProposalType, RequiredCapabilitiesExtension,
     SenderRatchetConfiguration,
 };
@@ -21,7 +22,7 @@ use openmls::prelude::{
 use policy::Preset;
 use policy::preset::UnknownPreset;
 
-use super::identity::Identity;
+use super::identity::{Identity, content_media_types};
 use super::{CIPHERSUITE, MemberError, wire};
 
 /// Role of a user who is kept out.
@@ -51,9 +52,17 @@ pub struct RoomProfile {
     pub epoch_tolerance: u8,
     /// The founder's role.
     pub founder: u32,
-    /// The example policy that its roles follow; `open` has no effect then. Otherwise they are those of
-    /// [`Preset::Cooperative`], without its policy enforcer.
+    /// The example policy that its roles follow; `open` has no effect then. Otherwise they are like those of
+    /// [`Preset::Cooperative`].
     pub preset: Option<Preset>,
+    /// Its cipher suite, one of [`CIPHERSUITES`](super::CIPHERSUITES).
+    pub suite: Ciphersuite,
+    /// Whether the hub is its franking agent (mimi-protocol §5.4.1).
+    pub franked: bool,
+    /// Whether application data says what it is (component content_media_types).
+    pub framed: bool,
+    /// More components of its policy, from 0x0028 on, as they are encoded.
+    pub policies: BTreeMap<ComponentId, Bytes>,
 }
 
 impl Default for RoomProfile {
@@ -64,6 +73,10 @@ impl Default for RoomProfile {
             epoch_tolerance: 8,
             founder: ADMIN,
             preset: None,
+            suite: CIPHERSUITE,
+            franked: true,
+            framed: true,
+            policies: BTreeMap::new(),
         }
     }
 }
@@ -83,19 +96,19 @@ impl RoomProfile {
         })
     }
 
-    /// Founds the room's group with `identity` alone in it.
+    /// Founds the room's group with `identity` alone in it. Whoever holds `hub_sender` is its hub, its policy enforcer
+    /// and, if it is franked, its franking agent.
     pub(super) fn found(
         &self,
         identity: &Identity,
         room: &RoomUri,
         hub_sender: &[u8],
     ) -> Result<MlsGroup, MemberError> {
-        let hub = ExternalSender::tls_deserialize_exact_bytes(hub_sender)
-            .map_err(|_| MemberError::Malformed("the hub's ExternalSender"))?;
+        let malformed = || MemberError::Malformed("the hub's ExternalSender");
+        let sender = ExternalSender::tls_deserialize_exact_bytes(hub_sender).map_err(|_| malformed())?;
+        let hub = mimi::mls::ExternalSender::decode_exact(hub_sender).map_err(|_| malformed())?;
         let mut dictionary = AppDataDictionary::new();
-        let enforcer = mimi::mls::ExternalSender::decode_exact(hub_sender)
-            .map_err(|_| MemberError::Malformed("the hub's ExternalSender"))?;
-        for (component, data) in self.components(identity, room, &enforcer.credential) {
+        for (component, data) in self.components(identity, room, &hub)? {
             dictionary.insert(component.0, data);
         }
         let (extensions, proposals, credentials) = required();
@@ -105,30 +118,40 @@ impl RoomProfile {
                 &proposals,
                 &credentials,
             )),
-            Extension::ExternalSenders(vec![hub]),
+            Extension::ExternalSenders(vec![sender]),
             Extension::AppDataDictionary(AppDataDictionaryExtension::new(dictionary)),
         ])
         .map_err(MemberError::mls)?;
         let config = MlsGroupCreateConfig::builder()
             .wire_format_policy(MIXED_PLAINTEXT_WIRE_FORMAT_POLICY)
-            .ciphersuite(CIPHERSUITE)
+            .ciphersuite(self.suite)
             .capabilities(Identity::capabilities())
+            .with_leaf_node_extensions(Identity::leaf_extensions()?)
+            .map_err(MemberError::mls)?
             .max_past_epochs(PAST_EPOCHS)
             .sender_ratchet_configuration(SenderRatchetConfiguration::new(OUT_OF_ORDER, SKIPPED))
             .use_ratchet_tree_extension(false)
             .with_group_context_extensions(extensions)
             .build();
+        let signing = identity.signing(self.suite);
         MlsGroup::new_with_group_id(
             &identity.provider,
-            &identity.signer,
+            &signing.signer,
             &config,
             group_id(room),
-            identity.credential.clone(),
+            signing.credential.clone(),
         )
         .map_err(MemberError::mls)
     }
 
-    fn components(&self, identity: &Identity, room: &RoomUri, enforcer: &Credential) -> BTreeMap<ComponentId, Vec<u8>> {
+    /// Every component of the room, and, in app_components, which those are.
+    fn components(
+        &self,
+        identity: &Identity,
+        room: &RoomUri,
+        hub: &mimi::mls::ExternalSender,
+    ) -> Result<BTreeMap<ComponentId, Vec<u8>>, MemberError> {
+        let mut components = self.policy(hub)?;
         let participants = ParticipantList {
             participants: vec![wire::participant(&identity.uri.user(), self.founder)],
         };
@@ -137,6 +160,31 @@ impl RoomProfile {
             room_name: Text(self.name.clone()),
             ..RoomMetaData::default()
         };
+        let safe_aad = ComponentsList {
+            ids: vec![ComponentId::FRANK_AAD],
+        };
+        components.insert(ComponentId::PARTICIPANT_LIST, participants.encode());
+        components.insert(ComponentId::ROOM_METADATA, metadata.encode());
+        components.insert(ComponentId::SAFE_AAD, safe_aad.encode());
+        if self.framed {
+            components.insert(ComponentId::CONTENT_MEDIA_TYPES, content_media_types().encode());
+        }
+        if self.franked {
+            let agent = FrankingAgentData {
+                franking_signature_key: hub.signature_key.clone(),
+                credential: hub.credential.clone(),
+            };
+            components.insert(ComponentId::FRANKING_AGENT, agent.encode());
+        }
+        let listed = ComponentsList {
+            ids: components.keys().copied().collect(),
+        };
+        components.insert(ComponentId::APP_COMPONENTS, listed.encode());
+        Ok(components)
+    }
+
+    /// The components that are rules.
+    fn policy(&self, hub: &mimi::mls::ExternalSender) -> Result<BTreeMap<ComponentId, Vec<u8>>, MemberError> {
         let operation = OperationalParameters {
             handshake_formats: vec![mimi::mls::wire_format::PUBLIC_MESSAGE],
             external_proposal_allowed: true,
@@ -149,30 +197,27 @@ impl RoomProfile {
             },
             ..OperationalParameters::default()
         };
-        let list = (ComponentId::PARTICIPANT_LIST, participants.encode());
-        let metadata = (ComponentId::ROOM_METADATA, metadata.encode());
-        if let Some(preset) = self.preset {
-            let components = preset.components(enforcer, &operation).into_iter();
-            let components = components.map(|(component, value)| (component, value.to_vec()));
-            return components.chain([list, metadata]).collect();
+        let preset = self.preset.unwrap_or(Preset::Cooperative);
+        let mut components = preset.components(&hub.credential, &operation);
+        if self.preset.is_none() {
+            components.insert(ComponentId::ROLES_LIST, self.roles().encode().into());
         }
-        let policy = BaseRoomPolicy {
-            multi_device: true,
-            persistent_room: true,
-            policy_component_ids: vec![ComponentId::OPERATIONAL_POLICY, ComponentId::ROLES_LIST],
-            ..BaseRoomPolicy::default()
-        };
-        BTreeMap::from([
-            list,
-            metadata,
-            (ComponentId::OPERATIONAL_POLICY, operation.encode()),
-            (ComponentId::ROLES_LIST, self.roles().encode()),
-            (ComponentId::BASE_ROOM_POLICY, policy.encode()),
-        ])
+        if !self.policies.is_empty() {
+            let base = &components[&ComponentId::BASE_ROOM_POLICY];
+            let mut base =
+                BaseRoomPolicy::decode_exact(base).map_err(|_| MemberError::Malformed("a preset's base policy"))?;
+            base.policy_component_ids.extend(self.policies.keys());
+            components.insert(ComponentId::BASE_ROOM_POLICY, base.encode().into());
+        }
+        components.extend(self.policies.clone());
+        Ok(components
+            .into_iter()
+            .map(|(component, value)| (component, value.to_vec()))
+            .collect())
     }
 
-    /// The cooperatively administered room of mimi-room-policy, appendix A.1, without its policy enforcer; an
-    /// administrator is not required, so that the last one can leave.
+    /// The cooperatively administered room of mimi-room-policy, appendix A.1; an administrator is not required, so that
+    /// the last one can leave. The policy enforcer's role is the preset's, because its preauthorization repeats it.
     fn roles(&self) -> RoleData {
         let nobody = Role {
             index: 0,
@@ -215,9 +260,11 @@ impl RoomProfile {
             ]),
             ..Role::default()
         };
-        RoleData {
-            roles: vec![nobody, banned, user, moderator, admin],
-        }
+        let enforcer = Preset::Cooperative.roles();
+        let enforcer = enforcer.role(Preset::Cooperative.enforcer()).cloned();
+        let mut roles = vec![nobody, banned, user, moderator, admin];
+        roles.extend(enforcer);
+        RoleData { roles }
     }
 }
 
@@ -225,7 +272,11 @@ impl RoomProfile {
 pub(super) fn required() -> (Vec<ExtensionType>, Vec<ProposalType>, Vec<CredentialType>) {
     (
         vec![ExtensionType::AppDataDictionary],
-        vec![ProposalType::AppDataUpdate, ProposalType::SelfRemove],
+        vec![
+            ProposalType::AppDataUpdate,
+            ProposalType::AppEphemeral,
+            ProposalType::SelfRemove,
+        ],
         vec![CredentialType::Basic],
     )
 }

@@ -3,29 +3,40 @@
 use bytes::Bytes;
 use mimi::mls::Message as Octets;
 use mimi::notify::{FanoutContent, FanoutMessage};
+use mimi::submit::Frank;
 use mimi::{ClientUri, RoomUri};
+use openmls::ciphersuite::hash_ref::ProposalRef;
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{
-    ContentType, MlsMessageBodyIn, MlsMessageIn, OpenMlsProvider as _, ProcessedMessage, ProcessedMessageContent,
-    Proposal, ProtocolMessage, Sender, StagedCommit,
+    ContentType, MlsMessageBodyIn, MlsMessageIn, OpenMlsProvider as _, ProcessedMessageContent, ProtocolMessage, Sender,
+    StagedCommit,
 };
-use policy::RoomView;
 
+use super::frank::Witness;
 use super::identity::{Identity, client_of};
+use super::leave::Departure;
 use super::recent::Incoming;
-use super::{Member, MemberError, Room, dictionary};
+use super::{Content, Franked, Member, MemberError, Room, dictionary};
 
 /// An application message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Whose leaf sent it.
     pub sender: ClientUri,
-    /// The application data.
+    /// The application data, exactly as it was encrypted.
     pub data: Bytes,
     /// The epoch it was sent in.
     pub epoch: u64,
     /// Whether this client sent it.
     pub mine: bool,
+    /// When the hub accepted it, in milliseconds since the UNIX epoch.
+    pub accepted: u64,
+    /// What the data is.
+    pub content: Content,
+    /// The hub's frank, as it came: what a report of abuse needs.
+    pub frank: Option<Box<Frank>>,
+    /// What the frank is worth.
+    pub franked: Franked,
 }
 
 /// What a FanoutMessage was to this client.
@@ -56,6 +67,14 @@ pub enum Received {
     Duplicate,
     /// For others, or from before this client was in the room.
     NotForMe,
+    /// Proposals or a commit that the hub must not have accepted. They had their effect, lest this client be alone; the
+    /// room is not to be trusted from now on ([`Member::distrust`]).
+    AgainstRules {
+        /// The room's epoch.
+        epoch: u64,
+        /// The rule.
+        why: String,
+    },
     /// An application message that cannot be decrypted or whose sender is not who it must be.
     Undecryptable(String),
     /// A handshake message that cannot take effect here. Only joining anew helps.
@@ -100,7 +119,7 @@ impl Member {
         let current = state.group.epoch().as_u64();
         match message.content_type() {
             ContentType::Application if epoch < state.entered => Ok(Received::NotForMe),
-            ContentType::Application => state.receive_application(&self.identity, message, octets),
+            ContentType::Application => state.receive_application(&self.identity, room, message, fanout),
             _ if epoch < state.entered => Ok(Received::NotForMe),
             _ if epoch < current => Ok(Received::Duplicate),
             _ if epoch > current => Ok(Received::OutOfStep(format!("epoch {epoch} while in {current}"))),
@@ -109,10 +128,10 @@ impl Member {
                     FanoutContent::Proposals { proposals } => proposals.get(1..).unwrap_or_default(),
                     _ => &[],
                 };
-                state.receive_proposals(&self.identity, message, more)
+                state.receive_proposals(&self.identity, room, message, more)
             }
             ContentType::Commit => {
-                let received = state.receive_commit(&self.identity, message)?;
+                let received = state.receive_commit(&self.identity, room, message)?;
                 if received == Received::Removed {
                     self.forget(room);
                     return Ok(received);
@@ -122,7 +141,10 @@ impl Member {
                     && let Some((first, more)) = external_proposals.split_first()
                     && let Some(first) = handshake(first)
                 {
-                    state.receive_proposals(&self.identity, first, more)?;
+                    let proposed = state.receive_proposals(&self.identity, room, first, more)?;
+                    if matches!(proposed, Received::AgainstRules { .. } | Received::OutOfStep(_)) {
+                        return Ok(proposed);
+                    }
                 }
                 Ok(received)
             }
@@ -141,62 +163,78 @@ impl Room {
     fn receive_application(
         &mut self,
         identity: &Identity,
+        room: &RoomUri,
         message: ProtocolMessage,
-        octets: &[u8],
+        fanout: &FanoutMessage,
     ) -> Result<Received, MemberError> {
         let epoch = message.epoch().as_u64();
-        match self.recent.incoming(octets) {
+        let octets = fanout.message().octets();
+        let (sender, data, mine) = match self.recent.incoming(octets) {
             Incoming::Repeat => return Ok(Received::Duplicate),
-            Incoming::Own(data) => {
-                return Ok(Received::Message(Message {
-                    sender: identity.uri.clone(),
-                    data,
-                    epoch,
-                    mine: true,
-                }));
+            Incoming::Own(data) => (identity.uri.clone(), data, true),
+            Incoming::New => {
+                let processed = match self.group.process_message(&identity.provider, message) {
+                    Ok(processed) => processed,
+                    Err(error) => return Ok(Received::Undecryptable(error.to_string())),
+                };
+                let sender = client_of(processed.credential());
+                let ProcessedMessageContent::ApplicationMessage(data) = processed.into_content() else {
+                    return Ok(Received::Undecryptable(
+                        "a message of this client that it does not remember".to_owned(),
+                    ));
+                };
+                self.recent.seen(octets);
+                match sender {
+                    Ok(sender) => (sender, Bytes::from(data.into_bytes()), false),
+                    Err(error) => return Ok(Received::Undecryptable(error.to_string())),
+                }
             }
-            Incoming::New => {}
-        }
-        let processed = match self.group.process_message(&identity.provider, message) {
-            Ok(processed) => processed,
-            Err(error) => return Ok(Received::Undecryptable(error.to_string())),
         };
-        let sender = client_of(processed.credential());
-        let ProcessedMessageContent::ApplicationMessage(data) = processed.into_content() else {
-            return Ok(Received::Undecryptable(
-                "a message of this client that it does not remember".to_owned(),
-            ));
+        let content = self.open(room, &sender.user(), &data);
+        let witness = Witness {
+            identity,
+            room,
+            suite: self.suite(),
+            agent: Self::franking_agent(self.group.extensions()),
         };
-        self.recent.seen(octets);
-        Ok(match sender {
-            Err(error) => Received::Undecryptable(error.to_string()),
-            Ok(sender) => Received::Message(Message {
-                sender,
-                data: data.into_bytes().into(),
-                epoch,
-                mine: false,
-            }),
-        })
+        let (frank, franked) = witness.judge(fanout, &data, &content);
+        Ok(Received::Message(Message {
+            sender,
+            data,
+            epoch,
+            mine,
+            accepted: fanout.timestamp,
+            content,
+            frank: frank.map(Box::new),
+            franked,
+        }))
     }
 
     fn receive_proposals(
         &mut self,
         identity: &Identity,
+        room: &RoomUri,
         first: ProtocolMessage,
         more: &[Octets],
     ) -> Result<Received, MemberError> {
         let before = self.proposal_refs();
         let messages = std::iter::once(Some(first)).chain(more.iter().map(handshake));
+        let mut bundle: Vec<ProposalRef> = Vec::new();
         let mut fresh = false;
         for message in messages {
             let Some(message) = message else {
                 return Ok(Received::OutOfStep("a proposal that is malformed".to_owned()));
             };
             let queued = match self.process(identity, message) {
-                Ok(ProcessedMessageContent::ProposalMessage(queued)) => queued,
-                Ok(_) => return Ok(Received::OutOfStep("not a member's proposal".to_owned())),
+                Ok((
+                    ProcessedMessageContent::ProposalMessage(queued)
+                    | ProcessedMessageContent::ExternalJoinProposalMessage(queued),
+                    _,
+                )) => queued,
+                Ok(_) => return Ok(Received::OutOfStep("not a proposal".to_owned())),
                 Err(why) => return Ok(Received::OutOfStep(why)),
             };
+            bundle.push(queued.proposal_reference_ref().clone());
             if before.contains(queued.proposal_reference_ref()) {
                 continue;
             }
@@ -205,28 +243,57 @@ impl Room {
                 .store_pending_proposal(identity.provider.storage(), *queued)
                 .map_err(MemberError::mls)?;
         }
-        Ok(match fresh {
-            false => Received::Duplicate,
-            true => Received::Proposals {
-                pending: self.group.pending_proposals().count(),
-            },
+        let known = self.bundles.contains(&bundle);
+        if !known {
+            self.bundles.push(bundle.clone());
+        }
+        if !fresh {
+            return Ok(Received::Duplicate);
+        }
+        if self.takes_out_own_user(identity, &bundle) {
+            self.leaving = Some(Departure::User);
+        }
+        if let Err(violation) = self.judge_proposals(room) {
+            return Ok(self.against_rules(violation));
+        }
+        Ok(Received::Proposals {
+            pending: self.group.pending_proposals().count(),
         })
     }
 
-    fn receive_commit(&mut self, identity: &Identity, message: ProtocolMessage) -> Result<Received, MemberError> {
-        let staged = match self.process(identity, message) {
-            Ok(ProcessedMessageContent::OwnPendingCommit) => {
+    /// The room let this happen: it is not trusted any more.
+    pub(super) fn against_rules(&mut self, violation: policy::Violation) -> Received {
+        let why = violation.to_string();
+        self.distrust.get_or_insert_with(|| why.clone());
+        Received::AgainstRules {
+            epoch: self.group.epoch().as_u64(),
+            why,
+        }
+    }
+
+    fn receive_commit(
+        &mut self,
+        identity: &Identity,
+        room: &RoomUri,
+        message: ProtocolMessage,
+    ) -> Result<Received, MemberError> {
+        let (content, sender) = match self.process(identity, message) {
+            Ok(processed) => processed,
+            Err(why) => return Ok(Received::OutOfStep(why)),
+        };
+        let staged = match content {
+            ProcessedMessageContent::OwnPendingCommit => {
                 self.group
                     .merge_pending_commit(&identity.provider)
                     .map_err(MemberError::mls)?;
-                self.pending = None;
+                self.begin_epoch();
                 return Ok(Received::EpochChanged {
                     epoch: self.group.epoch().as_u64(),
                     mine: true,
                 });
             }
-            Ok(ProcessedMessageContent::StagedCommitMessage(staged)) => *staged,
-            Ok(ProcessedMessageContent::UnresolvedAppDataCommit(unresolved)) => {
+            ProcessedMessageContent::StagedCommitMessage(staged) => *staged,
+            ProcessedMessageContent::UnresolvedAppDataCommit(unresolved) => {
                 let changes = dictionary::changes(
                     self.group.app_data_dictionary_updater(),
                     unresolved.app_data_update_proposals(),
@@ -243,66 +310,58 @@ impl Room {
                     Err(error) => return Ok(Received::OutOfStep(error.to_string())),
                 }
             }
-            Ok(_) => return Ok(Received::OutOfStep("not a commit".to_owned())),
-            Err(why) => return Ok(Received::OutOfStep(why)),
+            _ => return Ok(Received::OutOfStep("not a commit".to_owned())),
         };
-        self.merge(identity, staged)
+        self.merge(identity, room, &sender, staged)
     }
 
-    fn merge(&mut self, identity: &Identity, staged: StagedCommit) -> Result<Received, MemberError> {
+    fn merge(
+        &mut self,
+        identity: &Identity,
+        room: &RoomUri,
+        sender: &Sender,
+        staged: StagedCommit,
+    ) -> Result<Received, MemberError> {
         let removed = staged.self_removed();
-        if !removed && let Err(error) = self.check_after(&staged) {
-            return Ok(Received::OutOfStep(error.to_string()));
-        }
+        let judged = if removed {
+            Ok(())
+        } else {
+            self.judge_commit(room, sender, &staged)
+        };
         // Clears a commit and proposals of this client's own: they lost.
         self.group
             .merge_staged_commit(&identity.provider, staged)
             .map_err(MemberError::mls)?;
-        self.pending = None;
-        Ok(match removed {
-            true => Received::Removed,
-            false => Received::EpochChanged {
+        self.begin_epoch();
+        if removed {
+            return Ok(Received::Removed);
+        }
+        Ok(match judged {
+            Err(violation) => self.against_rules(violation),
+            Ok(()) => Received::EpochChanged {
                 epoch: self.group.epoch().as_u64(),
                 mine: false,
             },
         })
     }
 
-    /// Whether a room may be as this commit leaves it: the hub must not have accepted it otherwise.
-    fn check_after(&self, staged: &StagedCommit) -> Result<(), MemberError> {
-        let mut removed = Vec::new();
-        let mut added = Vec::new();
-        let mut external = false;
-        let mut changed = false;
-        for queued in staged.queued_proposals() {
-            match (queued.proposal(), queued.sender()) {
-                (Proposal::Remove(remove), _) => removed.push(remove.removed()),
-                (Proposal::SelfRemove, Sender::Member(leaf)) => removed.push(*leaf),
-                (Proposal::Add(add), _) => added.push(add.key_package().leaf_node().credential()),
-                (Proposal::ExternalInit(_), _) => external = true,
-                (Proposal::AppDataUpdate(_), _) => changed = true,
-                _ => {}
-            }
-        }
-        if external && let Some(leaf) = staged.update_path_leaf_node() {
-            added.push(leaf.credential());
-        }
-        if !changed && removed.is_empty() && added.is_empty() {
-            return Ok(());
-        }
-        let stay = self.group.members().filter(|member| !removed.contains(&member.index));
-        let clients = stay
-            .map(|member| client_of(&member.credential))
-            .chain(added.into_iter().map(client_of))
-            .collect::<Result<Vec<_>, _>>()?;
-        let after = dictionary::dictionary(staged.group_context().extensions());
-        Ok(RoomView::new(after, clients)?.check()?)
+    /// What waited in the epoch before is done, or void.
+    pub(super) fn begin_epoch(&mut self) {
+        self.pending = None;
+        self.bundles.clear();
     }
 
-    fn process(&mut self, identity: &Identity, message: ProtocolMessage) -> Result<ProcessedMessageContent, String> {
+    fn process(
+        &mut self,
+        identity: &Identity,
+        message: ProtocolMessage,
+    ) -> Result<(ProcessedMessageContent, Sender), String> {
         self.group
             .process_message(&identity.provider, message)
-            .map(ProcessedMessage::into_content)
+            .map(|processed| {
+                let sender = processed.sender().clone();
+                (processed.into_content(), sender)
+            })
             .map_err(|error| error.to_string())
     }
 }

@@ -11,19 +11,16 @@ use mimi::update::{
     GroupInfoOption, HandshakeBundle, RatchetTreeOption, UpdateOutcome, UpdateRequest, UpdateRoomResponse,
 };
 use mimi::{IdentifierUri, Protocol, RoomUri, UserUri};
+use openmls::prelude::Ciphersuite;
 use openmls::prelude::tls_codec::VLBytes;
 use openmls_traits::types::{HpkeCiphertext, HpkeKeyPair};
 
 use super::identity::Identity;
-use super::{Answered, CIPHERSUITE, MemberError, Submitted, profile};
+use super::{Answered, MemberError, Submitted, profile};
 
 /// OpenMLS and `mimi` agree on what MLS structures look like; where they do not, nothing is sent.
 fn own(_: DecodeError) -> MemberError {
     MemberError::Refused("a structure of this client's own that does not decode")
-}
-
-fn suite() -> u16 {
-    CIPHERSUITE.into()
 }
 
 pub(super) fn submit(message: &[u8], user: &UserUri) -> Result<Bytes, MemberError> {
@@ -92,6 +89,7 @@ pub(super) fn key_material_request(
     user: &UserUri,
     target: &UserUri,
     room: &RoomUri,
+    suite: Ciphersuite,
 ) -> Result<Bytes, MemberError> {
     let (extension_types, proposal_types, credential_types) = profile::required();
     let mut request = KeyMaterialRequest {
@@ -99,17 +97,17 @@ pub(super) fn key_material_request(
         requesting_user: user.into(),
         target_user: target.into(),
         room_id: room.into(),
-        acceptable_ciphersuites: vec![suite()],
+        acceptable_ciphersuites: vec![suite.into()],
         required_capabilities: RequiredCapabilities {
             extension_types: extension_types.iter().map(|&number| number.into()).collect(),
             proposal_types: proposal_types.iter().map(|&number| number.into()).collect(),
             credential_types: credential_types.iter().map(|&number| number.into()).collect(),
         },
-        requester_signature_key: Bytes::copy_from_slice(identity.signer.public()),
+        requester_signature_key: Bytes::copy_from_slice(identity.signing(suite).signer.public()),
         requester_credential: credential(identity),
         signature: Bytes::new(),
     };
-    request.signature = identity.sign(KeyMaterialRequest::LABEL, &request.tbs())?.into();
+    request.signature = identity.sign(suite, KeyMaterialRequest::LABEL, &request.tbs())?.into();
     Ok(request.encode().into())
 }
 
@@ -137,17 +135,22 @@ pub(super) fn key_packages(target: &UserUri, response: &[u8]) -> Result<Vec<Byte
     }
 }
 
-pub(super) fn group_info_request(identity: &Identity, public_key: &[u8]) -> Result<Bytes, MemberError> {
+pub(super) fn group_info_request(
+    identity: &Identity,
+    suite: Ciphersuite,
+    public_key: &[u8],
+    joining_code: Option<Bytes>,
+) -> Result<Bytes, MemberError> {
     let mut request = GroupInfoRequest {
         protocol: Protocol::Mls10,
-        cipher_suite: suite(),
-        requesting_signature_key: Bytes::copy_from_slice(identity.signer.public()),
+        cipher_suite: suite.into(),
+        requesting_signature_key: Bytes::copy_from_slice(identity.signing(suite).signer.public()),
         requesting_credential: credential(identity),
         group_info_public_key: Bytes::copy_from_slice(public_key),
-        joining_code: None,
+        joining_code,
         signature: Bytes::new(),
     };
-    request.signature = identity.sign(GroupInfoRequest::LABEL, &request.tbs())?.into();
+    request.signature = identity.sign(suite, GroupInfoRequest::LABEL, &request.tbs())?.into();
     Ok(request.encode().into())
 }
 
@@ -165,6 +168,7 @@ pub(super) struct Grant {
 pub(super) fn group_info_response(
     identity: &Identity,
     room: &RoomUri,
+    suite: Ciphersuite,
     keys: &HpkeKeyPair,
     response: &[u8],
 ) -> Result<Grant, MemberError> {
@@ -178,17 +182,17 @@ pub(super) fn group_info_response(
         Err(GroupInfoRefusal::NotAuthorized) => return Err(MemberError::Refused("this client may not join")),
         Err(GroupInfoRefusal::NoSuchRoom) => return Err(MemberError::Refused("no such room")),
     };
-    if success.cipher_suite != suite() {
+    if success.cipher_suite != u16::from(suite) {
         return Err(MemberError::Refused("an answer in another cipher suite"));
     }
     let key = &success.hub_sender.signature_key;
-    identity.verify(GroupInfoResponse::LABEL, &response.tbs(), key, &success.signature)?;
+    identity.verify(suite, GroupInfoResponse::LABEL, &response.tbs(), key, &success.signature)?;
     let sealed = HpkeCiphertext {
         kem_output: VLBytes::from(success.encrypted_groupinfo_and_tree.kem_output.to_vec()),
         ciphertext: VLBytes::from(success.encrypted_groupinfo_and_tree.ciphertext.to_vec()),
     };
     let context = room.as_str().as_bytes();
-    let opened = identity.open(keys, GroupInfoRatchetTreeTbe::LABEL, context, &sealed)?;
+    let opened = identity.open(suite, keys, GroupInfoRatchetTreeTbe::LABEL, context, &sealed)?;
     let opened = GroupInfoRatchetTreeTbe::decode_shared(&opened.into())
         .map_err(|_| MemberError::Malformed("a GroupInfoRatchetTreeTBE"))?;
     let RatchetTreeOption::Full(tree) = opened.ratchet_tree else {

@@ -4,6 +4,9 @@
 //! Whoever starts a [`Session`] must read its happenings: an unread buffer stops the event stream, and with it every
 //! handshake that waits for the room to move on.
 
+mod assets;
+mod contacts;
+mod messages;
 mod reader;
 mod retry;
 
@@ -19,8 +22,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::api::{Api, ApiError};
-use crate::mls::{Answered, Member, MemberError, Received, RoomProfile, Submitted};
+use crate::asset::AssetError;
+use crate::mls::{Answered, CIPHERSUITE, Member, MemberError, Received, RoomProfile};
+use openmls::prelude::Ciphersuite;
+use proto::provider::WhoAmIResponse;
 use retry::persist;
+
+pub use messages::Sent;
 
 /// What a hub says of a commit without the proposals that it holds.
 const PENDING_PROPOSALS: &str = "pending-proposals";
@@ -37,6 +45,9 @@ pub enum SessionError {
     /// This client cannot.
     #[error(transparent)]
     Member(#[from] MemberError),
+    /// An asset cannot be had, or not be trusted.
+    #[error(transparent)]
+    Asset(#[from] AssetError),
     /// The hub refuses: against the room's rules.
     #[error("the hub refuses: {0}")]
     NotAllowed(String),
@@ -91,7 +102,7 @@ struct Shared {
     /// Counts the events that had their effect.
     progress: watch::Sender<u64>,
     gaps: AtomicU64,
-    hub_sender: OnceCell<Bytes>,
+    provider: OnceCell<WhoAmIResponse>,
 }
 
 /// One client at work. Ends when dropped.
@@ -126,7 +137,7 @@ impl Session {
             turns: Mutex::new(BTreeMap::new()),
             progress: watch::Sender::new(0),
             gaps: AtomicU64::new(0),
-            hub_sender: OnceCell::new(),
+            provider: OnceCell::new(),
         });
         let reader = tokio::spawn(reader::run(shared.clone(), happenings));
         (Self { shared, reader }, receiver)
@@ -144,8 +155,13 @@ impl Session {
 
     /// Uploads new KeyPackages, by which others can add this client. Returns how many are unclaimed now.
     pub async fn upload_key_packages(&self, count: usize) -> Result<u32, SessionError> {
+        self.upload_key_packages_in(CIPHERSUITE, count).await
+    }
+
+    /// The same for rooms of a cipher suite, one of [`CIPHERSUITES`](crate::mls::CIPHERSUITES).
+    pub async fn upload_key_packages_in(&self, suite: Ciphersuite, count: usize) -> Result<u32, SessionError> {
         let shared = &self.shared;
-        let key_packages = shared.member().key_packages(count)?;
+        let key_packages = shared.member().key_packages_in(suite, count)?;
         let mut available = 0;
         for some in key_packages.chunks(UPLOAD_MAX) {
             let uploaded = persist(shared.deadline(), || {
@@ -161,13 +177,11 @@ impl Session {
     pub async fn create_room(&self, room: &RoomUri, profile: &RoomProfile) -> Result<(), SessionError> {
         let shared = &self.shared;
         let deadline = shared.deadline();
-        let hub_sender = shared
-            .hub_sender
-            .get_or_try_init(async || {
-                let answer = persist(deadline, || shared.api.who_am_i()).await?;
-                Ok::<_, ApiError>(answer.hub_sender)
-            })
+        let provider = shared
+            .provider
+            .get_or_try_init(|| persist(deadline, || shared.api.who_am_i()))
             .await?;
+        let hub_sender = hub_sender(provider, profile.suite)?;
         let _turn = shared.turn(room).await;
         persist(deadline, || shared.api.follow(&shared.client, room)).await?;
         let founding = shared.member().create_room(room, hub_sender, profile)?;
@@ -205,7 +219,8 @@ impl Session {
             .await
     }
 
-    /// Proposes that this user leaves; it is out once somebody commits that.
+    /// Proposes that this user leaves; it is out once somebody commits that. An epoch that ends without it makes this
+    /// session, and that of each other client of the user, propose it again.
     pub async fn leave(&self, room: &RoomUri) -> Result<u64, SessionError> {
         self.shared.handshake(room, |member| member.leave(room)).await
     }
@@ -228,11 +243,20 @@ impl Session {
     /// Joins from outside: as another client of a participant, or as a new participant in `role` where the room lets
     /// anybody in.
     pub async fn join(&self, room: &RoomUri, role: Option<u32>) -> Result<u64, SessionError> {
+        self.join_with(room, role, None).await
+    }
+
+    /// Joins from outside with a code, as a new participant in the role to which the code leads.
+    pub async fn join_by_code(&self, room: &RoomUri, code: &Bytes, role: u32) -> Result<u64, SessionError> {
+        self.join_with(room, Some(role), Some(code)).await
+    }
+
+    async fn join_with(&self, room: &RoomUri, role: Option<u32>, code: Option<&Bytes>) -> Result<u64, SessionError> {
         let shared = &self.shared;
         let deadline = shared.deadline();
         let _turn = shared.turn(room).await;
         persist(deadline, || shared.api.follow(&shared.client, room)).await?;
-        let joined = self.join_once_followed(room, role, deadline).await;
+        let joined = self.join_once_followed(room, role, code, deadline).await;
         if joined.is_err() && shared.member().epoch(room).is_none() {
             let _ = shared.api.unfollow(&shared.client, room).await;
         }
@@ -243,16 +267,26 @@ impl Session {
         &self,
         room: &RoomUri,
         role: Option<u32>,
+        code: Option<&Bytes>,
         deadline: Instant,
     ) -> Result<u64, SessionError> {
         let shared = &self.shared;
+        let mut suite = CIPHERSUITE;
         loop {
-            let (request, keys) = shared.member().group_info_request(room)?;
+            let (request, keys) = shared.member().group_info_request_with(room, suite, code.cloned())?;
             let response = persist(deadline, || {
                 shared.api.group_info(&shared.client, room, request.clone())
             })
             .await?;
-            let body = shared.member().join_by_external_commit(&response, &keys, role)?;
+            let made = shared.member().join_by_external_commit(&response, &keys, role);
+            let body = match made {
+                // Only the GroupInfo tells; the hub answers with the key of the suite that it is asked in.
+                Err(MemberError::OtherSuite(other)) if suite == CIPHERSUITE => {
+                    suite = other;
+                    continue;
+                }
+                made => made?,
+            };
             match shared.settle(room, body, deadline).await? {
                 Answered::Accepted(time) => return Ok(time),
                 Answered::WrongEpoch(_) if Instant::now() < deadline => {}
@@ -260,32 +294,6 @@ impl Session {
                 Answered::NotAllowed(why) | Answered::InvalidProposal(why) => {
                     return Err(SessionError::NotAllowed(why));
                 }
-            }
-        }
-    }
-
-    /// Sends an application message, after committing what is pending. Returns when the hub accepted it.
-    pub async fn send(&self, room: &RoomUri, data: &[u8]) -> Result<u64, SessionError> {
-        let shared = &self.shared;
-        let deadline = shared.deadline();
-        loop {
-            let made = shared.member().send(room, data);
-            let request = match made {
-                Ok(request) => request,
-                Err(MemberError::PendingProposals) => {
-                    match self.commit_pending(room).await {
-                        // Somebody else was quicker.
-                        Ok(_) | Err(SessionError::Member(MemberError::NothingPending)) => continue,
-                        Err(error) => return Err(error),
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            };
-            let response = persist(deadline, || shared.api.submit(&shared.client, room, request.clone())).await?;
-            match Member::submitted(&response)? {
-                Submitted::Accepted(time) => return Ok(time),
-                Submitted::EpochTooOld(current) => shared.catch_up(room, current, deadline).await?,
-                Submitted::NotAllowed => return Err(SessionError::NotAllowed("the message".to_owned())),
             }
         }
     }
@@ -301,6 +309,19 @@ impl Session {
         let shared = &self.shared;
         Ok(persist(shared.deadline(), || shared.api.unfollow(&shared.client, room)).await?)
     }
+}
+
+/// The hub's ExternalSender for rooms of a cipher suite.
+fn hub_sender(provider: &WhoAmIResponse, suite: Ciphersuite) -> Result<&Bytes, MemberError> {
+    let senders = &provider.hub_senders;
+    let named = senders
+        .iter()
+        .find(|sender| sender.cipher_suite == u32::from(u16::from(suite)))
+        .map(|sender| &sender.sender);
+    let only = (senders.is_empty() && suite == CIPHERSUITE).then_some(&provider.hub_sender);
+    named
+        .or(only)
+        .ok_or(MemberError::Refused("the provider hosts no rooms of this cipher suite"))
 }
 
 impl Shared {

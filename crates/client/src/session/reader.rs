@@ -103,6 +103,9 @@ fn take(shared: &Arc<Shared>, positions: &mut Positions, event: Event) -> Option
     if matches!(received, Received::Proposals { .. }) && shared.options.commits_proposals {
         commit_proposals(shared, &room);
     }
+    if shared.member().must_leave_again(&room) {
+        leave_again(shared, &room);
+    }
     Some(Happening {
         room,
         position: event.position,
@@ -122,6 +125,17 @@ fn commit_proposals(shared: &Arc<Shared>, room: &RoomUri) {
         let committed = shared.handshake(&room, |member| member.commit_pending(&room)).await;
         if let Err(error) = committed {
             tracing::debug!(client = %shared.client, %room, %error, "pending proposals are left to others");
+        }
+    });
+}
+
+/// Proposes a departure anew that an epoch has voided, beside the reading.
+fn leave_again(shared: &Arc<Shared>, room: &RoomUri) {
+    let (shared, room) = (shared.clone(), room.clone());
+    tokio::spawn(async move {
+        let left = shared.handshake(&room, |member| member.leave_again(&room)).await;
+        if let Err(error) = left {
+            tracing::debug!(client = %shared.client, %room, %error, "not leaving again");
         }
     });
 }
