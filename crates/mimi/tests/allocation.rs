@@ -31,7 +31,7 @@ fn peak_kb() -> u64 {
 }
 
 #[test]
-fn a_huge_declared_length_makes_no_room() {
+fn w_7_a_huge_declared_length_makes_no_room() {
     let before = peak_kb();
     truncated::<Bytes>(&[]);
     truncated::<Vec<u32>>(&[]);

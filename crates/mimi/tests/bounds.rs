@@ -13,7 +13,7 @@ fn vector(count: usize, element: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_list_longer_than_its_limit_is_refused() {
+fn w_7_a_list_longer_than_its_limit_is_refused() {
     let most = vector(limits::LIST_MAX, &[0, 0]);
     assert_eq!(Vec::<u16>::decode_exact(&most).unwrap().len(), limits::LIST_MAX);
     let more = vector(limits::LIST_MAX + 1, &[0, 0]);
@@ -27,7 +27,7 @@ fn a_list_longer_than_its_limit_is_refused() {
 }
 
 #[test]
-fn more_nodes_than_a_tree_may_have_are_refused() {
+fn w_7_more_nodes_than_a_tree_may_have_are_refused() {
     let most = vector(limits::TREE_NODES_MAX, &[0]);
     assert_eq!(
         RatchetTree::decode_exact(&most).unwrap().nodes().count(),
@@ -37,7 +37,7 @@ fn more_nodes_than_a_tree_may_have_are_refused() {
 }
 
 #[test]
-fn a_dictionary_above_its_limit_is_refused() {
+fn w_7_e_8_a_dictionary_above_its_limit_is_refused() {
     let component = |octets: usize| {
         let data = Bytes::from(vec![0; octets]).encode();
         Bytes::from([&[0, 0x22], data.as_slice()].concat()).encode()
@@ -47,7 +47,7 @@ fn a_dictionary_above_its_limit_is_refused() {
 }
 
 #[test]
-fn a_bundle_holds_as_many_proposals_as_the_limit_says_and_no_more() {
+fn w_7_e_8_a_bundle_holds_as_many_proposals_as_the_limit_says_and_no_more() {
     // PublicMessage of a new member: group id, epoch 0, no authenticated data, SelfRemove, no signature.
     let proposal = [&[0, 1, 0, 1, 0][..], &[0; 8], &[3, 0, 2, 0, 10, 0]].concat();
     let bundle = |more| [proposal.clone(), vector(more, &proposal)].concat();
@@ -63,7 +63,7 @@ fn a_bundle_holds_as_many_proposals_as_the_limit_says_and_no_more() {
 }
 
 #[test]
-fn a_notification_holds_as_many_messages_as_the_receiver_says() {
+fn w_6_w_7_e_8_a_notification_holds_as_many_messages_as_the_receiver_says() {
     let message = [&[0; 8][..], &[0, 1, 0, 2, 0], &[0; 8], &[1, 0, 0, 0, 0]].concat();
     assert_eq!(FanoutMessage::decode_all(&message.repeat(3), 3).unwrap().len(), 3);
     assert!(FanoutMessage::decode_all(&message.repeat(4), 3).is_err());

@@ -300,7 +300,7 @@ fn an_extended_time_has_milliseconds() {
 }
 
 #[test]
-fn lengths_in_a_message_id_count_octets() {
+fn ce_4_lengths_in_a_message_id_count_octets() {
     use sha2::{Digest, Sha256};
     let (sender, room) = ("im:zoë@example.com", "im:équipe@example.com");
     assert_ne!(sender.len(), sender.chars().count());

@@ -55,7 +55,7 @@ fn ce_4_a_content_has_1_024_parts_at_most() {
 }
 
 #[test]
-fn a_content_beyond_the_limit_of_octets_is_refused() {
+fn ce_4_a_content_beyond_the_limit_of_octets_is_refused() {
     let long = |octets| {
         let part = SinglePart {
             content_type: String::new(),
@@ -83,7 +83,7 @@ fn with(key: Key, value: Value) -> MimiContent {
 }
 
 #[test]
-fn extensions_are_bounded_in_number_name_size_and_depth() {
+fn ce_4_extensions_are_bounded_in_number_name_size_and_depth() {
     let named = |octets: usize| with(Key::Text("x".repeat(octets)), Value::from(0u64));
     named(255).seal().unwrap();
     refused(&named(256), "octets of an extension's name", 255);

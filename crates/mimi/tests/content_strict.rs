@@ -131,7 +131,7 @@ fn ce_4_an_encoding_that_is_not_deterministic_is_refused() {
 }
 
 #[test]
-fn octets_after_the_message_and_missing_ones_are_refused() {
+fn ce_4_octets_after_the_message_and_missing_ones_are_refused() {
     let mut octets = with_body(NULL_PART);
     for end in 0..octets.len() {
         assert_eq!(MimiContent::decode_exact(&octets[..end]), Err(DecodeError::Truncated));
@@ -141,7 +141,7 @@ fn octets_after_the_message_and_missing_ones_are_refused() {
 }
 
 #[test]
-fn a_huge_declared_length_is_refused_as_missing_octets() {
+fn ce_4_a_huge_declared_length_is_refused_as_missing_octets() {
     for value in [
         "5b7fffffffffffffff",
         "5bffffffffffffffff",
@@ -211,7 +211,7 @@ fn floats_keep_their_number() {
 }
 
 #[test]
-fn what_the_data_model_forbids_is_refused() {
+fn ce_4_what_the_data_model_forbids_is_refused() {
     for (octets, why) in [
         (with_value("61ff"), "text is not UTF-8"),
         (with_value("62c080"), "text is not UTF-8"),

@@ -80,7 +80,7 @@ macro_rules! decoders {
                 #![proptest_config(config(10_000))]
 
                 #[test]
-                fn any_octets_are_refused_or_canonical(value in $samples, weather in weather()) {
+                fn w_5_w_7_any_octets_are_refused_or_canonical(value in $samples, weather in weather()) {
                     endures(&value, &weather, decoders!(@look $($look)?));
                 }
             }
@@ -219,7 +219,7 @@ proptest! {
     #![proptest_config(config(10_000))]
 
     #[test]
-    fn a_notification_is_refused_or_every_message_of_it(
+    fn w_6_w_7_a_notification_is_refused_or_every_message_of_it(
         messages in prop::collection::vec(requests::fanout_message(), 1..4),
         harms in harm(),
     ) {

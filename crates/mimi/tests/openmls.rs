@@ -160,7 +160,7 @@ fn a_commit_tells_its_sender_and_what_it_changes() {
 }
 
 #[test]
-fn a_proposal_has_the_name_by_which_a_commit_calls_it() {
+fn h_20_a_proposal_has_the_name_by_which_a_commit_calls_it() {
     let alice = Client::new(ALICE);
     let mut group = alice.group();
     let update = AppDataUpdateOperation::Update(b"new".to_vec().into());

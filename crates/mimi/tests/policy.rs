@@ -84,7 +84,7 @@ fn an_asset_policy_is_read_field_by_field() {
 }
 
 #[test]
-fn a_list_has_a_bound() {
+fn w_7_a_list_has_a_bound() {
     let links = |number: usize| {
         let links = vec![JoinLink::default(); number];
         mimi::policy::JoinLinks { links }.encode()

@@ -19,7 +19,7 @@ fn length_of(octets: &[u8]) -> Result<usize, DecodeError> {
 }
 
 #[test]
-fn a_length_is_in_its_shortest_form() {
+fn w_1_a_length_is_in_its_shortest_form() {
     assert_eq!(length_of(&[0x3f]), Ok(63));
     assert_eq!(length_of(&[0x40, 0x40]), Ok(64));
     assert_eq!(length_of(&[0x7f, 0xff]), Ok(16_383));
@@ -35,13 +35,13 @@ fn a_length_is_in_its_shortest_form() {
 }
 
 #[test]
-fn the_eight_octet_length_is_invalid() {
+fn w_1_the_eight_octet_length_is_invalid() {
     assert_eq!(length_of(&[0xc0, 0, 0, 0, 0x40, 0, 0, 0]), Err(DecodeError::Length));
     assert_eq!(length_of(&[0xff]), Err(DecodeError::Length));
 }
 
 #[test]
-fn lengths_encode_to_what_they_decode_from() {
+fn w_1_lengths_encode_to_what_they_decode_from() {
     for length in [0, 63, 64, 16_383, 16_384, (1 << 30) - 1] {
         let mut writer = mimi::codec::Writer::default();
         writer.length(length);
@@ -50,7 +50,7 @@ fn lengths_encode_to_what_they_decode_from() {
 }
 
 #[test]
-fn a_flag_is_0_or_1() {
+fn w_2_w_3_a_flag_is_0_or_1() {
     assert_eq!(bool::decode_exact(&[0]), Ok(false));
     assert_eq!(bool::decode_exact(&[1]), Ok(true));
     assert_eq!(bool::decode_exact(&[2]), Err(DecodeError::Flag));
@@ -63,19 +63,19 @@ fn a_flag_is_0_or_1() {
 }
 
 #[test]
-fn octets_after_the_structure_are_refused() {
+fn w_5_octets_after_the_structure_are_refused() {
     assert_eq!(RatchetTreeOption::decode_exact(&[4, 0]), Err(DecodeError::Trailing));
     assert_eq!(RoleData::decode_exact(&[0, 0]), Err(DecodeError::Trailing));
 }
 
 #[test]
-fn an_element_does_not_reach_past_its_list() {
+fn w_1_an_element_does_not_reach_past_its_list() {
     // A list of one octet, in which a number of four begins.
     assert_eq!(Vec::<u32>::decode_exact(&[1, 0, 0, 0, 0]), Err(DecodeError::Truncated));
 }
 
 #[test]
-fn components_are_sorted_and_unique() {
+fn e_10_components_are_sorted_and_unique() {
     let sorted = [6, 0, 1, 0, 0, 2, 0];
     assert_eq!(AppDataDictionary::decode_exact(&sorted).unwrap().encode(), sorted);
     assert!(AppDataDictionary::decode_exact(&[6, 0, 2, 0, 0, 1, 0]).is_err());
@@ -121,7 +121,7 @@ fn a_bundle_is_a_commit_or_proposals() {
 }
 
 #[test]
-fn a_request_for_key_material_accepts_some_suite() {
+fn f_1_a_request_for_key_material_accepts_some_suite() {
     // mls10, three empty identifiers, no suites, no requirements, no key, basic credential, no signature.
     let request = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
     assert_eq!(
@@ -131,7 +131,7 @@ fn a_request_for_key_material_accepts_some_suite() {
 }
 
 #[test]
-fn texts_are_utf8_without_nul_and_uris_not_too_long() {
+fn w_4_texts_are_utf8_without_nul_and_uris_not_too_long() {
     assert!(Text::decode_exact(&[1, b'a']).is_ok());
     assert!(Text::decode_exact(&[1, 0]).is_err());
     assert!(String::decode_exact(&[1, 0xff]).is_err());

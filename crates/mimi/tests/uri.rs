@@ -33,7 +33,7 @@ fn another_kind_is_another_identifier() {
 }
 
 #[test]
-fn only_the_canonical_spelling_is_accepted() {
+fn l_1_only_the_canonical_spelling_is_accepted() {
     for other in [
         "MIMI://a.example/u/alice",
         "mimi://A.example/u/alice",
@@ -60,7 +60,7 @@ fn only_the_canonical_spelling_is_accepted() {
 }
 
 #[test]
-fn a_uri_has_a_longest_form() {
+fn w_7_e_8_a_uri_has_a_longest_form() {
     let uri = |octets: usize| format!("mimi://a.example/u/{}", "x".repeat(octets - 19));
     assert!(uri(1_024).parse::<UserUri>().is_ok());
     assert_eq!(uri(1_025).parse::<UserUri>(), Err(UriError::TooLong));

@@ -81,7 +81,7 @@ fn response(outcome: UpdateOutcome, error_description: &str) -> UpdateRoomRespon
 }
 
 #[test]
-fn every_vector_decodes_and_encodes_back() {
+fn w_1_w_2_w_3_w_5_every_vector_decodes_and_encodes_back() {
     let mut vectors = Vectors::load();
     assert_eq!(vectors.0.len(), 27);
     participants_and_roles(&mut vectors);

@@ -1,8 +1,10 @@
-//! What the project promises about itself and a machine can check: the walls between crates ([`walls`]) and the shape of
-//! its files ([`tidy`]). Each is a plain function over the checkout, run by `cargo xtask` and by the tests.
+//! What the project promises about itself and a machine can check: the walls between crates ([`walls`]), the shape of its
+//! files ([`tidy`]), and that each requirement of the drafts has its test ([`conformance`]). Each is a plain function over
+//! the checkout, run by `cargo xtask` and by the tests.
 
 use std::path::{Path, PathBuf};
 
+pub mod conformance;
 pub mod tidy;
 pub mod walls;
 

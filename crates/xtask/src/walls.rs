@@ -55,6 +55,7 @@ pub const WALLS: &[(&str, &[&str])] = &[
     ("daemon", &["*", "actix"]),
     ("client", &["*", "!mimi", "!policy", "!proto", "actix", "fjall"]),
     ("sim", &["nave", "nave-edge", "nave-hub", "nave-follower"]),
+    ("oracle", &["*"]),
     ("xtask", &["*"]),
     (
         "nave-edge",

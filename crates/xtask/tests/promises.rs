@@ -51,3 +51,9 @@ fn an_unbiased_select_and_a_long_file_are_noticed() {
     );
     assert_eq!(tidy::inspect("a.rs", &"\n".repeat(tidy::LINES_MAX + 1)).len(), 1);
 }
+
+#[test]
+fn links_are_found_in_documents() {
+    let text = "see [a](a.md), [b](b.md#part), [c](https://c.example/x) and [d](#d)";
+    assert_eq!(tidy::links(text).collect::<Vec<_>>(), ["a.md", "b.md"]);
+}
