@@ -136,6 +136,12 @@ impl RoomView {
         self.held.keys().any(|user| user.provider() == provider)
     }
 
+    /// Whether a user of the provider is in the list with a role other than that of banned users.
+    pub fn has_participants_of(&self, provider: &Provider) -> bool {
+        let mut held = self.held.iter();
+        held.any(|(user, role)| user.provider() == provider && !self.is_ban(*role))
+    }
+
     /// How many clients are in the group.
     pub fn client_count(&self) -> usize {
         self.clients.values().map(BTreeSet::len).sum()

@@ -15,6 +15,7 @@ pub mod entry;
 mod group;
 pub mod keys;
 mod open;
+mod own;
 mod reply;
 mod room;
 pub mod row;
