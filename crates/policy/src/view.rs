@@ -155,6 +155,12 @@ impl RoomView {
         })
     }
 
+    /// Whether a user of the provider is in the list with a role other than that of banned users.
+    pub fn has_participants_of(&self, provider: &Provider) -> bool {
+        let mut held = self.held.iter();
+        held.any(|(user, role)| user.provider() == provider && !self.is_ban(*role))
+    }
+
     /// How many clients are in the group.
     pub fn client_count(&self) -> usize {
         self.clients.values().map(OrdSet::len).sum()

@@ -14,6 +14,7 @@ use crate::answers::Kept;
 use crate::command::next_accepted;
 use crate::decide::proposals::bundle;
 use crate::decision::{Append, Appended, CommitAppend, KeyMaterialAppend, MessageAppend, ProposalsAppend};
+use crate::own::Proposed;
 use crate::room::{Route, SNAPSHOT_EPOCHS, changes};
 use crate::row::AnswerKind;
 use crate::{
@@ -29,7 +30,7 @@ impl Room {
         let mut rows = Rows::new();
         let mut entries = Vec::new();
         let answer = match what {
-            Appended::Commit(commit) => self.apply_commit(*commit, now, &mut entries, &mut rows),
+            Appended::Commit(commit) => self.apply_commit(*commit, now, keys, &mut entries, &mut rows),
             Appended::Proposals(proposals) => self.apply_proposals(proposals, now, &mut entries, &mut rows),
             Appended::Message(message) => self.apply_message(message, now, keys, &mut entries, &mut rows),
             Appended::KeyMaterial(material) => self.apply_key_material(material, now, &mut rows),
@@ -148,37 +149,45 @@ impl Room {
         entries: &mut Vec<Entry>,
         rows: &mut Rows,
     ) -> Answer {
+        self.mark_departures(&append.proposed.change, rows);
+        let accepted = self.announce(append.proposed, now, entries, rows);
+        self.answer_update(append.request, accepted, rows)
+    }
+
+    /// Proposals as an entry of their own; they are pending from then on.
+    fn announce(&mut self, proposed: Proposed, now: Millis, entries: &mut Vec<Entry>, rows: &mut Rows) -> Millis {
         let content = FanoutContent::Proposals {
-            proposals: append.messages.clone(),
+            proposals: proposed.messages.clone(),
         };
         let entry = self.entry(now, EntryKind::Proposals, content, |_| Shown::Message);
         let accepted = entry.accepted;
         entries.push(entry);
+        self.pend(proposed, accepted, rows);
+        accepted
+    }
+
+    /// Caches proposals until they are committed.
+    fn pend(&mut self, proposed: Proposed, accepted: Millis, rows: &mut Rows) {
+        let octets = |message: &Message| message.octets().clone();
         let row = Row::Pending {
-            from: append.from.clone(),
+            from: proposed.from.clone(),
             accepted,
-            proposals: append
-                .messages
-                .iter()
-                .map(|message: &Message| message.octets().clone())
-                .collect(),
-            queued: append.kept.clone(),
+            proposals: proposed.messages.iter().map(octets).collect(),
+            queued: proposed.kept.clone(),
         };
         let number = u32::try_from(self.pending.len()).expect("pending proposals are bounded");
         rows.insert(RowId::Pending(number), Some(row));
-        self.mark_departures(&append.change, rows);
-        self.effective = append.effective;
+        self.effective = proposed.effective;
         let bundle = bundle(
-            append.from,
+            proposed.from,
             accepted,
-            append.messages,
-            &append.queued,
-            append.kept,
-            append.change,
+            proposed.messages,
+            &proposed.queued,
+            proposed.kept,
+            proposed.change,
         );
         self.pending.push(bundle);
-        self.group.keep(append.queued);
-        self.answer_update(append.request, accepted, rows)
+        self.group.keep(proposed.queued);
     }
 
     /// Remembers who is on the way out by what was just accepted.
@@ -195,7 +204,14 @@ impl Room {
         }
     }
 
-    fn apply_commit(&mut self, append: CommitAppend, now: Millis, entries: &mut Vec<Entry>, rows: &mut Rows) -> Answer {
+    fn apply_commit(
+        &mut self,
+        append: CommitAppend,
+        now: Millis,
+        keys: &dyn Keys,
+        entries: &mut Vec<Entry>,
+        rows: &mut Rows,
+    ) -> Answer {
         let epoch = Epoch(self.head.epoch.0 + 1);
         for number in 0..self.pending.len() {
             let number = u32::try_from(number).expect("pending proposals are bounded");
@@ -235,13 +251,19 @@ impl Room {
                 rows.insert(RowId::Follower(provider.clone()), Some(Row::Follower { since: seq }));
             }
         }
+        // An external commit voids what was pending: what the hub proposes anew comes with it (§5.5).
+        let mut own = self.own_proposals(keys);
+        let stapled = own.take_if(|_| append.joiner.is_some());
         let content = FanoutContent::Commit {
             commit: append.commit,
-            external_proposals: Vec::new(),
+            external_proposals: stapled.iter().flat_map(|own| own.messages.clone()).collect(),
         };
         let entry = self.entry(now, EntryKind::Commit, content, |_| Shown::Message);
         let accepted = entry.accepted;
         entries.push(entry);
+        if let Some(stapled) = stapled {
+            self.pend(stapled, accepted, rows);
+        }
         self.followers.retain(|provider, _| {
             let stays = providers.contains(provider);
             if !stays {
@@ -264,6 +286,10 @@ impl Room {
                 }
             });
             entries.push(entry);
+        }
+        // After the Welcome, so that whoever comes in by it hears of them.
+        if let Some(own) = own {
+            self.announce(own, now, entries, rows);
         }
         for (reference, _) in &append.welcomed {
             if self.routes.remove(reference).is_some() {

@@ -4,11 +4,12 @@
 use bytes::Bytes;
 use mimi::mls::{GroupInfo, Message, Welcome};
 use mimi::{Provider, UserUri};
-use openmls::prelude::{QueuedProposal, StagedCommit};
+use openmls::prelude::StagedCommit;
 use policy::RoomView;
 
 use crate::franking::FrankWanted;
 use crate::group::codec::KeptDictionary;
+use crate::own::Proposed;
 use crate::{Answer, Digest, Entry, Millis, RowChange};
 
 /// A new room as its creator hands it in (room creation is local to the hub's provider).
@@ -99,13 +100,7 @@ pub(crate) struct CommitAppend {
 #[derive(Debug)]
 pub(crate) struct ProposalsAppend {
     pub(crate) request: Digest,
-    pub(crate) from: Provider,
-    pub(crate) messages: Vec<Message>,
-    pub(crate) queued: Vec<QueuedProposal>,
-    /// `queued` as it is kept.
-    pub(crate) kept: Bytes,
-    pub(crate) change: policy::Change,
-    pub(crate) effective: RoomView,
+    pub(crate) proposed: Proposed,
 }
 
 #[derive(Debug)]

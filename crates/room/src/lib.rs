@@ -16,6 +16,7 @@ mod franking;
 mod group;
 pub mod keys;
 mod open;
+mod own;
 mod reply;
 mod room;
 pub mod row;

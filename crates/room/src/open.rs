@@ -199,7 +199,10 @@ impl Room {
             .map(Message::decode_shared)
             .collect::<Result<Vec<_>, _>>();
         let messages = messages.map_err(|_| "unreadable proposals")?;
-        let change = self.change_of_members(&queued).map_err(|_| "proposals of nobody")?;
+        let change = self
+            .proposer(&messages)
+            .and_then(|proposer| self.change_of(&proposer, &queued))
+            .map_err(|_| "proposals of nobody")?;
         self.pending
             .push(bundle(row.from, row.accepted, messages, &queued, row.queued, change));
         self.group.keep(queued);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use mimi::codec::{Encode as _, Writer};
 use mimi::metadata::RoomMetaData;
-use mimi::mls::{GroupInfo, Message, extension_type};
+use mimi::mls::{GroupInfo, Message, ProposalKind, extension_type};
 use mimi::update::RatchetTreeOption;
 use mimi::{ComponentId, Decode as _, Provider, RoomUri, UserUri};
 use policy::{RoomView, Stage, Violation, judge};
@@ -65,6 +65,14 @@ pub(crate) struct Bundle {
     pub(crate) references: BTreeSet<Bytes>,
     pub(crate) self_removes: BTreeSet<Bytes>,
     pub(crate) change: policy::Change,
+}
+
+impl Bundle {
+    /// Whether a GroupContextExtensions proposal is in it.
+    pub(crate) fn changes_extensions(&self) -> bool {
+        let mut proposals = self.messages.iter().filter_map(Message::proposal);
+        proposals.any(|proposal| proposal.kind() == ProposalKind::GroupContextExtensions)
+    }
 }
 
 /// Who holds a KeyPackage.

@@ -10,7 +10,7 @@ use openmls::prelude::ProposalOrRefType;
 use openmls::prelude::{Proposal, QueuedProposal, StagedCommit};
 use policy::{Actor, Capability, Change, Evidence, RoomView, Stage, judge};
 
-use super::proposals::leaf_of;
+use super::proposals::{Proposer, leaf_of};
 use crate::decision::CommitAppend;
 use crate::group::codec::encode_delta;
 use crate::group::{added, client_of, dictionary_after};
@@ -174,7 +174,7 @@ impl Room {
         {
             return Err(Refusal::NotAllowed("a SelfRemove by value"));
         }
-        let mut own = self.change_of(actor.clone(), values)?;
+        let mut own = self.change_of(&Proposer::client(actor.clone()), values)?;
         let mut changes: Vec<Change> = match actor {
             Actor::Member(_) => self.pending.iter().map(|bundle| bundle.change.clone()).collect(),
             Actor::Joiner(joiner) => {

@@ -8,7 +8,7 @@ mod report;
 mod submit;
 
 use bytes::Bytes;
-use mimi::mls::Message;
+use mimi::mls::{Body, Message, wire_format};
 use mimi::update::{HandshakeBundle, UpdateRequest};
 use mimi::{Decode, Provider, UserUri};
 
@@ -80,11 +80,16 @@ impl Room {
         Err(Refusal::NotAllowed("a provider without participants"))
     }
 
-    /// Handshakes are in the clear, of this group and of this epoch.
+    /// Handshakes are in the clear, in a format that the room lists, of this group and of this epoch. A room may list
+    /// SemiPrivateMessage, but no message in it can be checked: OpenMLS does not read the format.
     fn check_frame(&self, message: &Message) -> Result<(), Refusal> {
-        let public = message
-            .public()
-            .ok_or(Refusal::NotAllowed("a handshake that is not a PublicMessage"))?;
+        let public = message.public().ok_or(match message.body() {
+            Body::SemiPrivate(_) => Refusal::NotAllowed("a SemiPrivateMessage, which this hub cannot read"),
+            _ => Refusal::NotAllowed("a handshake that is not a PublicMessage"),
+        })?;
+        if !self.committed.allows_handshake(wire_format::PUBLIC_MESSAGE) {
+            return Err(Refusal::NotAllowed("a handshake in a format that the room does not list"));
+        }
         if public.group_id != self.group.id() {
             return Err(Refusal::NotAllowed("a message of another group"));
         }

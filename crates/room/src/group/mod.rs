@@ -2,6 +2,7 @@
 //! against what it computed; nothing of a room's rules is known.
 
 pub(crate) mod codec;
+pub(crate) mod senders;
 pub(crate) mod tree_hash;
 
 use std::sync::LazyLock;
@@ -165,8 +166,9 @@ impl Group {
             .process_message(&*CRYPTO, protocol_message(message)?)
             .map_err(|_| Refusal::NotAllowed("the proposal does not verify"))?;
         match processed.into_content() {
-            ProcessedMessageContent::ProposalMessage(queued) => Ok(*queued),
-            _ => Err(Refusal::NotAllowed("not a proposal of a member")),
+            ProcessedMessageContent::ProposalMessage(queued)
+            | ProcessedMessageContent::ExternalJoinProposalMessage(queued) => Ok(*queued),
+            _ => Err(Refusal::NotAllowed("not a proposal")),
         }
     }
 
