@@ -44,7 +44,7 @@ impl Addresses {
         let stands_in = self.assets_of.as_ref().is_none_or(|peer| peer.as_str() == host);
         if !configured.is_empty() && stands_in {
             let at = |mut address: SocketAddr| {
-                address.set_port(port.unwrap_or(address.port()));
+                address.set_port(port.unwrap_or_else(|| address.port()));
                 address
             };
             return Ok(configured.into_iter().map(at).collect());

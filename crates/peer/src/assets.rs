@@ -68,11 +68,15 @@ impl FromStr for AssetUrl {
         }
         let uri: Uri = text.parse().map_err(|_| BadAssetUrl)?;
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
-        let host = authority.ok_or(BadAssetUrl)?.host().to_ascii_lowercase();
+        let authority = authority.ok_or(BadAssetUrl)?;
+        let host = authority.host().to_ascii_lowercase();
         if uri.scheme() != Some(&http::uri::Scheme::HTTPS) || host.is_empty() {
             return Err(BadAssetUrl);
         }
-        let port = uri.port_u16().unwrap_or(HTTPS_PORT);
+        let port = match &authority.as_str()[host.len()..] {
+            "" => HTTPS_PORT,
+            _ => authority.port_u16().ok_or(BadAssetUrl)?,
+        };
         Ok(Self { uri, host, port })
     }
 }
@@ -204,6 +208,7 @@ mod tests {
             "https://b.example/x y",
             "https://b.example/\u{e4}",
             "https://b.example:99999/x",
+            "https://b.example:/x",
             &format!("https://b.example/{}", "x".repeat(URL_BYTES_MAX)),
         ] {
             assert_eq!(text.parse::<AssetUrl>(), Err(BadAssetUrl), "{text}");

@@ -114,9 +114,8 @@ fn fresh_for(head: &HeaderMap) -> Option<Duration> {
         .filter_map(|value| value.to_str().ok());
     for directive in values.flat_map(|value| value.split(',')) {
         let directive = directive.trim().to_ascii_lowercase();
-        match directive.split('=').next() {
-            Some("no-store" | "no-cache" | "private") => return None,
-            _ => {}
+        if let Some("no-store" | "no-cache" | "private") = directive.split('=').next() {
+            return None;
         }
         if let Some(seconds) = directive.strip_prefix("max-age=") {
             fresh_for = Some(Duration::from_secs(seconds.parse().ok()?).min(KEPT_MAX));

@@ -113,11 +113,11 @@ async fn reports_are_shown_to_moderators_and_to_nobody_else() {
     let close = CloseAbuseRequest { id: "case".to_owned() };
     let listed = api.list_abuse(with_token(MODERATOR_TOKEN, list.clone())).await.unwrap();
     assert_eq!(listed.into_inner().cases[0].id, "case");
-    assert_eq!(world.hub.1.asked(), [list.clone()]);
+    assert_eq!(world.hub.1.asked().pop().as_ref(), Some(&list));
     api.close_abuse(with_token(MODERATOR_TOKEN, close.clone()))
         .await
         .unwrap();
-    assert_eq!(world.hub.2.asked(), [close.clone()]);
+    assert_eq!(world.hub.2.asked().pop().as_ref(), Some(&close));
 
     let refused = api.list_abuse(alices(list.clone())).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use nave_edge::{Limits, Rate};
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -19,7 +20,17 @@ fn nothing_asked(world: &World) -> bool {
 
 #[tokio::test]
 async fn e_7_bodies_that_do_not_decode_are_answered_400() {
-    let world = World::start().await;
+    let mut limits = Limits::default();
+    let rates = &mut limits.rates;
+    for rate in [
+        &mut rates.request_consent,
+        &mut rates.update_consent,
+        &mut rates.identifier_query,
+        &mut rates.report_abuse,
+    ] {
+        *rate = Rate::new(10_000, 10_000);
+    }
+    let world = World::with(limits).await;
     let mut peer = world.peer("b.example").await;
     let mut random = rand::rngs::StdRng::seed_from_u64(7);
     for (endpoint, target, good) in one_of_each() {

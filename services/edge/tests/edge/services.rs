@@ -271,22 +271,12 @@ pub fn follower_routes(follower: Arc<FakeFollower>) -> tonic::service::Routes {
 pub type Keeper = Box<dyn Fn(&AssetUrl, &Wanted) -> Result<http::Response<AssetBody>, FetchError> + Send + Sync>;
 
 /// The other providers. c.example keeps assets at assets.c.example, and a proxy and a gateway of its own.
+#[derive(Default)]
 pub struct FakePeers {
     pub calls: Script<(Provider, Call), Result<Answer, Unreachable>>,
     pub fetched: Script<(String, Wanted), Keeper>,
     pub proxied: Script<(Provider, String, Wanted), Keeper>,
     pub oblivious: Script<(Provider, Option<Bytes>), Result<Answer, Unreachable>>,
-}
-
-impl Default for FakePeers {
-    fn default() -> Self {
-        Self {
-            calls: Script::default(),
-            fetched: Script::default(),
-            proxied: Script::default(),
-            oblivious: Script::default(),
-        }
-    }
 }
 
 fn said(answer: Option<Result<Answer, Unreachable>>) -> Result<Answer, Unreachable> {
