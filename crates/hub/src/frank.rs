@@ -128,9 +128,8 @@ impl KeyRing {
         frank: &[u8; TAG_BYTES],
     ) -> Found {
         let at = context.accepted_timestamp;
-        let near = |key: &&IntervalKey| {
-            key.begin.0 <= at.saturating_add(SKEW_MS) && at < key.end.0.saturating_add(SKEW_MS)
-        };
+        let near =
+            |key: &&IntervalKey| key.begin.0 <= at.saturating_add(SKEW_MS) && at < key.end.0.saturating_add(SKEW_MS);
         let mut found = Found::NoKey;
         for key in self.keys.iter().filter(near) {
             if is_server_frank(&key.of_room(context), tag, context, frank) {
@@ -160,7 +159,9 @@ impl HubKeys {
         let ring = ledger
             .database()
             .run(|mut transaction| async move {
-                let ring = self.turn(&mut Intervals(&mut transaction), now, rotation, retention).await?;
+                let ring = self
+                    .turn(&mut Intervals(&mut transaction), now, rotation, retention)
+                    .await?;
                 Ok::<_, FrankingError>((transaction, ring))
             })
             .await?;

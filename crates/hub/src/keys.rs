@@ -81,9 +81,7 @@ enum Pair {
 impl Key {
     pub(crate) fn new(scheme: SignatureScheme, private: Vec<u8>, public: Vec<u8>) -> Result<Self, BadKeys> {
         let pair = match scheme {
-            SignatureScheme::ED25519 => {
-                Ed25519KeyPair::from_seed_and_public_key(&private, &public).map(Pair::Ed25519)
-            }
+            SignatureScheme::ED25519 => Ed25519KeyPair::from_seed_and_public_key(&private, &public).map(Pair::Ed25519),
             SignatureScheme::ECDSA_SECP256R1_SHA256 => {
                 let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
                 EcdsaKeyPair::from_private_key_and_public_key(algorithm, &private, &public).map(Pair::P256)

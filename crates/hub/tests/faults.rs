@@ -81,9 +81,16 @@ fn a_deposed_hub_answers_elsewhere_and_writes_nothing() {
         body(world.hub.call(id.clone(), submit("a", &known)).await);
         tokio::time::sleep(Duration::from_secs(1)).await;
 
-        let successor = start(&world.ledger, &world.papers, &world.clock, &world.options, 99)
-            .await
-            .unwrap();
+        let successor = start(
+            &world.ledger,
+            &world.papers,
+            &world.keys,
+            &world.clock,
+            &world.options,
+            99,
+        )
+        .await
+        .unwrap();
         let before = world.head().await;
         // A repeated answer rides no batch; a new message would.
         let repeated = world.hub.call(id.clone(), submit("a", &known)).await;
@@ -113,9 +120,16 @@ fn a_batch_caught_by_the_fence_is_answered_elsewhere_with_everything_behind_it()
             assert!(waits(&mut call).await);
             calls.push(call);
         }
-        let successor = start(&world.ledger, &world.papers, &world.clock, &world.options, 99)
-            .await
-            .unwrap();
+        let successor = start(
+            &world.ledger,
+            &world.papers,
+            &world.keys,
+            &world.clock,
+            &world.options,
+            99,
+        )
+        .await
+        .unwrap();
         world.faults.release();
         for call in calls {
             let outcome = call.await;
@@ -211,7 +225,14 @@ fn a_killed_hub_has_accepted_what_it_answered_and_a_retry_settles_the_rest() {
         assert!(waits(&mut call).await);
         drop(call);
         // The old life is gone before its commit happens.
-        let opening = start(&world.ledger, &world.papers, &world.clock, &world.options, 50);
+        let opening = start(
+            &world.ledger,
+            &world.papers,
+            &world.keys,
+            &world.clock,
+            &world.options,
+            50,
+        );
         world.faults.release();
         world.hub = opening.await.unwrap();
         *world.papers.down.lock().unwrap() = false;

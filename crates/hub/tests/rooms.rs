@@ -197,19 +197,19 @@ fn shards_run_on_arbiters_of_their_own() {
             ownership: Ownership::Sole,
         };
         let arbiters = Arc::new(Arbiters::start(2).unwrap());
+        let keys = Arc::new(hub::keys::HubKeys::generate(provider("a")).unwrap());
         let hub = Hub::start(Parts {
             node: Node::start(ledger.database().clone(), node).await.unwrap(),
             ledger,
             transport: Arc::new(world::Papers::default()),
             clock: Arc::new(SystemClock),
-            keys: Arc::new(room::NoKeys),
+            keys: keys.clone(),
             spawner: arbiters.clone(),
             couriers: tokio::runtime::Handle::current(),
             seed: 1,
             options: Options::default(),
         });
         let hub = hub.await.unwrap();
-        let keys = hub::keys::HubKeys::generate(provider("a")).unwrap();
         let sender = mimi::codec::Encode::encode(&keys.external_sender(1).unwrap());
         let mut alice = member("a.example/d/alice/phone");
         for n in 0..8 {

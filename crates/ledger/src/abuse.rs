@@ -251,7 +251,11 @@ impl AbuseInbox<'_> {
 }
 
 fn read_case(key: &[u8], octets: &Bytes) -> Result<(CaseId, CaseRow), ReadError> {
-    let id = key.last_chunk().copied().map(CaseId).ok_or(BadValue("no id in the key"));
+    let id = key
+        .last_chunk()
+        .copied()
+        .map(CaseId)
+        .ok_or(BadValue("no id in the key"));
     let case = id.and_then(|id| Ok((id, value::decode(octets)?)));
     Ok(case.map_err(corrupt(key))?)
 }

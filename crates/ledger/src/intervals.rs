@@ -5,9 +5,9 @@ use prost::Message;
 use room::Millis;
 use store::Transaction;
 
+use crate::keys;
 use crate::read::{ReadError, corrupt};
 use crate::value::{self, BadValue};
-use crate::keys;
 
 /// Intervals read at once. Rows that were kept long enough are cleared long before there are as many.
 const INTERVALS_MAX: usize = 4_096;

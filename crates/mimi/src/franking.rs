@@ -7,8 +7,8 @@ use sha2::Sha256;
 
 use crate::app_data::{ComponentId, SafeAad};
 use crate::codec::{Decode as _, Encode as _, wire};
-use crate::identifier::IdentifierUri;
 use crate::content::MimiContent;
+use crate::identifier::IdentifierUri;
 use crate::mls::label::sign_content;
 use crate::mls::{CipherSuite, Credential};
 use crate::submit::Frank;
@@ -23,11 +23,7 @@ pub fn tag(salt: &[u8; 16], application_data: &[u8]) -> [u8; TAG_BYTES] {
 }
 
 /// The hub's own tag (§5.4.1.2): HMAC-SHA256 under a key that only the hub has.
-pub fn server_frank(
-    hub_key: &[u8; 32],
-    tag: &[u8; TAG_BYTES],
-    context: &ServerFrankingContext,
-) -> [u8; TAG_BYTES] {
+pub fn server_frank(hub_key: &[u8; 32], tag: &[u8; TAG_BYTES], context: &ServerFrankingContext) -> [u8; TAG_BYTES] {
     mac(hub_key, &context.framed(tag)).finalize().into_bytes().into()
 }
 

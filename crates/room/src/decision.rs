@@ -72,7 +72,7 @@ impl Appended {
     pub(crate) fn view(&self) -> Option<&RoomView> {
         match self {
             Self::Commit(commit) => Some(&commit.after),
-            Self::Proposals(proposals) => Some(&proposals.effective),
+            Self::Proposals(proposals) => Some(&proposals.proposed.effective),
             Self::Message(_) | Self::KeyMaterial(_) => None,
         }
     }

@@ -22,7 +22,9 @@ pub(crate) fn check_agent(dictionary: &AppDataDictionary, suite: CipherSuite, ke
     };
     let agent = FrankingAgentData::decode_exact(octets).map_err(|error| Refusal::Malformed(error.reason()))?;
     let Some(hub) = keys.hub(suite) else {
-        return Err(Refusal::NotAllowed("this hub does not frank with the room's cipher suite"));
+        return Err(Refusal::NotAllowed(
+            "this hub does not frank with the room's cipher suite",
+        ));
     };
     if agent.credential != hub.credential {
         return Err(Refusal::NotAllowed("a franking agent that is not this hub"));

@@ -85,7 +85,10 @@ impl Room {
     fn senders_due(&self, senders: &[ExternalSender], keys: &dyn Keys) -> Vec<ExternalSender> {
         let suite = self.group.suite();
         let active = self.committed.providers();
-        let named: BTreeSet<Provider> = senders.iter().filter_map(|each| preauth::provider(&each.credential)).collect();
+        let named: BTreeSet<Provider> = senders
+            .iter()
+            .filter_map(|each| preauth::provider(&each.credential))
+            .collect();
         let stays = |sender: &&ExternalSender| {
             preauth::provider(&sender.credential).is_none_or(|provider| {
                 provider == *self.id.provider()
@@ -93,7 +96,9 @@ impl Room {
                     || self.committed.has_participants_of(&provider)
             })
         };
-        let newcomers = active.iter().filter(|each| **each != self.id.provider() && !named.contains(**each));
+        let newcomers = active
+            .iter()
+            .filter(|each| **each != self.id.provider() && !named.contains(**each));
         senders
             .iter()
             .filter(stays)

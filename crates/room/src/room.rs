@@ -115,12 +115,7 @@ impl Room {
     /// # Errors
     /// The group is not one that this hub can keep in order: it does not verify, somebody else's clients are in it, or it
     /// lacks the components of a room or breaks their rules, or another than this hub is to frank its messages.
-    pub fn found(
-        id: RoomUri,
-        founding: Founding,
-        now: Millis,
-        keys: &dyn Keys,
-    ) -> Result<(Self, Applied), Refusal> {
+    pub fn found(id: RoomUri, founding: Founding, now: Millis, keys: &dyn Keys) -> Result<(Self, Applied), Refusal> {
         if founding.from != *id.provider() {
             return Err(Refusal::Forbidden("a room is founded at its own provider"));
         }

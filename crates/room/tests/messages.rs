@@ -3,6 +3,8 @@
 
 mod world;
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use client::mls::{ADMIN, Member, ORDINARY, Received, RoomProfile};
 use mimi::codec::{Decode as _, Encode as _};
@@ -11,6 +13,7 @@ use mimi::key_material::{KeyMaterialRequest, KeyMaterialResponse, KeyMaterialUse
 use mimi::submit::{SubmitMessageRequest, SubmitMessageResponse, SubmitOutcome};
 use mimi::update::{RatchetTreeOption, UpdateOutcome, UpdateRoomResponse};
 use room::{Answer, Command, EntryKind, Epoch, Founding, Millis, Refusal, Reply, Room, RowId};
+use world::keys::Signers;
 use world::{World, forbidden, founding, id, material, member, not_allowed, provider, recipients, shown};
 
 fn pair() -> (World, Member, Member) {
@@ -412,8 +415,9 @@ fn p_31_a_room_of_each_example_policy_is_founded_and_takes_a_participant() {
 
 #[test]
 fn a_room_is_founded_at_its_own_provider_by_a_whole_group_of_its_own() {
-    let (_, good, _) = founding(&RoomProfile::default());
-    let found = |founding: Founding| Room::found(id(), founding, Millis(1)).map(drop);
+    let (_, good, signer) = founding(&RoomProfile::default());
+    let keys = Signers::of(&Rc::new(signer));
+    let found = |founding: Founding| Room::found(id(), founding, Millis(1), &keys).map(drop);
     assert_eq!(found(good.clone()), Ok(()));
     forbidden(found(Founding {
         from: provider("b.example"),
@@ -430,7 +434,7 @@ fn a_room_is_founded_at_its_own_provider_by_a_whole_group_of_its_own() {
     );
     let elsewhere = "mimi://a.example/r/other".parse().unwrap();
     not_allowed(
-        Room::found(elsewhere, good.clone(), Millis(1)).map(drop),
+        Room::found(elsewhere, good.clone(), Millis(1), &keys).map(drop),
         "another room",
     );
     for ratchet_tree in [RatchetTreeOption::DistributionService.encode(), vec![9], Vec::new()] {

@@ -22,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::faults;
+use crate::keys::SimKeys;
 use crate::link::Link;
 use crate::marks::Mark;
 use crate::store::Service;
@@ -168,7 +169,7 @@ async fn start(site: &Site, life: u64) -> Option<(Node, Hub)> {
             node: node.clone(),
             transport: transport.clone(),
             clock: Arc::new(Clock { skew_ms: site.skew_ms }),
-            keys: Arc::new(room::NoKeys),
+            keys: Arc::new(SimKeys),
             spawner: Arc::new(LocalTasks),
             couriers: Handle::current(),
             seed: site.seed ^ life,

@@ -20,6 +20,7 @@ mod doctored;
 mod faults;
 mod follower;
 mod hubs;
+mod keys;
 mod link;
 mod marks;
 mod puppet;

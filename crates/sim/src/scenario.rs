@@ -7,15 +7,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hub::keys::HubKeys;
 use mimi::codec::Encode as _;
 use mimi::{Provider, RoomUri};
 use rand::Rng;
+use room::Keys as _;
 
 use crate::checkers::{self, LIVENESS, RESTORE, SAFETY};
 use crate::faults::{self, Act, Plan};
 use crate::follower::{self, Inbox};
 use crate::hubs;
+use crate::keys::SimKeys;
 use crate::marks::{Mark, Marks};
 use crate::puppet::{Cast, Part, Puppet, Stage, Standing};
 use crate::store::{Sabotage, Service};
@@ -27,7 +28,7 @@ use crate::world::World;
 pub(crate) const SEEDS: u64 = 10;
 
 const HUBS: [&str; 2] = ["hub-1", "hub-2"];
-const FOLLOWERS: [&str; 3] = ["a.example", "b.example", "c.example"];
+pub(crate) const FOLLOWERS: [&str; 3] = ["a.example", "b.example", "c.example"];
 
 /// After faults end, everything converges within this time.
 const CONVERGENCE_MAX: Duration = Duration::from_secs(60);
@@ -183,11 +184,8 @@ impl Run {
     }
 
     fn build_clients(&mut self) -> Result<(), String> {
-        let keys = HubKeys::generate(FOLLOWERS[0].parse().expect("it is a domain"));
         let suite = client::mls::CIPHERSUITE.into();
-        let sender = keys
-            .and_then(|keys| keys.external_sender(suite))
-            .map_err(|error| error.to_string())?;
+        let sender = SimKeys.hub(suite).ok_or("the simulated hub has no key for the suite")?;
         let stage = Stage {
             seed: self.seed,
             record: self.record.clone(),

@@ -8,8 +8,9 @@ use ledger::LogEntry;
 use mimi::codec::Decode as _;
 use mimi::notify::FanoutMessage;
 use mimi::{Provider, RoomUri};
-use room::{Applied, Command, Decision, Digest, EntryKind, Founding, Millis, NoKeys, Room};
+use room::{Applied, Command, Decision, Digest, EntryKind, Founding, Millis, Room};
 
+use crate::keys::SimKeys;
 use crate::trace::{Asked, Event, Request, What};
 use crate::truth::Evidence;
 
@@ -56,7 +57,8 @@ fn decided_again<'a>(
         group_info,
         ratchet_tree,
     };
-    let (mut room, _) = Room::found(id.clone(), founding, Millis(founded)).map_err(|why| format!("{id}: {why}"))?;
+    let (mut room, _) =
+        Room::found(id.clone(), founding, Millis(founded), &SimKeys).map_err(|why| format!("{id}: {why}"))?;
     while let Some(entry) = log.next() {
         let place = || format!("{id} {}", entry.seq.0);
         let fanout = FanoutMessage::decode_exact(&entry.message).map_err(|why| format!("{}: {why}", place()))?;
@@ -89,8 +91,8 @@ fn decide(room: &mut Room, asked: &Asked, at: Millis) -> Result<Applied, String>
         },
         Request::Found { .. } => return Err("a founding".to_owned()),
     };
-    match room.decide(&command, at, &NoKeys) {
-        Ok(Decision::Append(append)) => Ok(room.apply(*append, &NoKeys)),
+    match room.decide(&command, at, &SimKeys) {
+        Ok(Decision::Append(append)) => Ok(room.apply(*append, &SimKeys)),
         Ok(Decision::Answer(_)) => Err("no entry when it is decided again".to_owned()),
         Err(why) => Err(format!("refused when it is decided again: {why}")),
     }

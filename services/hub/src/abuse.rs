@@ -60,7 +60,14 @@ impl Inbox {
     pub(crate) async fn file(&self, room: &RoomUri, from: &Provider, grant: &ReportGrant) -> Result<Filed, ReadError> {
         let ReportGrant { report, framed } = grant;
         let now = self.clock.now();
-        let octets = [room.as_str().as_bytes(), &[0], from.as_str().as_bytes(), &[0], &report.encode()].concat();
+        let octets = [
+            room.as_str().as_bytes(),
+            &[0],
+            from.as_str().as_bytes(),
+            &[0],
+            &report.encode(),
+        ]
+        .concat();
         let id = CaseId::new(now, &Digest::of(&octets));
         let case = self.case(id, now, room, from, report, *framed);
         let sealed = self.keys.seal_at_rest(&place(id), &case.encode_to_vec());
@@ -190,7 +197,11 @@ fn marks(from: &Provider, report: &AbuseReport, octets: &[u8]) -> Vec<Digest> {
     }
     let reporter = report.reporting_user.octets();
     let mark = |frank: &[u8; 32]| Digest::of(&[&frank[..], from.as_str().as_bytes(), &[0], reporter].concat());
-    report.messages.iter().map(|message| mark(&message.frank.server_frank)).collect()
+    report
+        .messages
+        .iter()
+        .map(|message| mark(&message.frank.server_frank))
+        .collect()
 }
 
 /// Names a case to the vault.

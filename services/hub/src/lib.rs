@@ -3,6 +3,7 @@
 
 mod abuse;
 mod carrier;
+mod keys;
 mod limits;
 mod metrics;
 mod reply;

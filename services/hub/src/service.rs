@@ -31,6 +31,7 @@ use tracing::Instrument as _;
 
 use crate::Carrier;
 use crate::abuse::{Inbox, Moderation};
+use crate::keys::RoomKeys;
 use crate::limits::{GRPC_BYTES_MAX, REPORT_BYTES_MAX};
 use crate::metrics::Metrics;
 use crate::reply;
@@ -131,13 +132,17 @@ impl HubService {
             metrics: metrics.clone(),
         };
         let draining = CancellationToken::new();
+        let room_keys = RoomKeys {
+            ours: parts.keys.clone(),
+            peers: parts.peers.clone(),
+        };
         let carrier = Carrier::new(parts.provider.clone(), parts.ledger.id(), parts.peers, parts.follower);
         let hub = Hub::start(Parts {
             ledger: parts.ledger,
             node: node.clone(),
             transport: Arc::new(carrier),
             clock: parts.clock,
-            keys: parts.keys.clone(),
+            keys: Arc::new(room_keys),
             spawner: parts.spawner,
             couriers: tokio::runtime::Handle::current(),
             seed: parts.seed,
@@ -240,7 +245,10 @@ impl HubService {
             ),
             Err(error) => {
                 tracing::error!(%error, "file a report of abuse");
-                (reply::refused(503, "unavailable", Duration::from_secs(1)), "unavailable")
+                (
+                    reply::refused(503, "unavailable", Duration::from_secs(1)),
+                    "unavailable",
+                )
             }
         }
     }

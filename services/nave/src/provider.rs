@@ -15,9 +15,7 @@ use link::{Identity, Roots};
 use mimi::{Encode as _, UserUri};
 use nave_edge::{AssetParts, AssetStore, EdgeParts, GatewaySecret, Listeners, S3Options, Tokens};
 use nave_follower::Follower;
-use nave_hub::{
-    Arbiters, HubKeys, HubParts, HubService, Incarnation, Moderation, NodeOptions, Ownership, SystemClock,
-};
+use nave_hub::{Arbiters, HubKeys, HubParts, HubService, Incarnation, Moderation, NodeOptions, Ownership, SystemClock};
 use peer::{PeerConfig, Peers, PeersConfig};
 use proto::follower::follower_client::FollowerClient;
 use proto::hub::hub_client::HubClient;

@@ -115,7 +115,7 @@ pub struct World {
     pub faults: Arc<Faults>,
     pub papers: Arc<Papers>,
     pub clock: Arc<SetClock>,
-    pub keys: HubKeys,
+    pub keys: Arc<HubKeys>,
     pub ledger: Ledger,
     pub options: Options,
     pub hub: Hub,
@@ -125,6 +125,7 @@ pub struct World {
 pub async fn start(
     ledger: &Ledger,
     papers: &Arc<Papers>,
+    keys: &Arc<HubKeys>,
     clock: &Arc<SetClock>,
     options: &Options,
     life: u8,
@@ -138,7 +139,7 @@ pub async fn start(
         node: Node::start(ledger.database().clone(), node).await.unwrap(),
         transport: papers.clone(),
         clock: clock.clone(),
-        keys: Arc::new(room::NoKeys),
+        keys: keys.clone(),
         spawner: Arc::new(LocalTasks),
         couriers: tokio::runtime::Handle::current(),
         seed: u64::from(life),
@@ -165,8 +166,8 @@ impl World {
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap();
         let clock = Arc::new(SetClock(AtomicU64::new(u64::try_from(now.as_millis()).unwrap())));
-        let hub = start(&ledger, &papers, &clock, &options, 1).await.unwrap();
-        let keys = HubKeys::generate(provider("a")).unwrap();
+        let keys = Arc::new(HubKeys::generate(provider("a")).unwrap());
+        let hub = start(&ledger, &papers, &keys, &clock, &options, 1).await.unwrap();
         Self {
             database,
             faults,
@@ -183,9 +184,16 @@ impl World {
     /// The process is killed and starts again on the same store.
     pub async fn restart(&mut self) {
         self.lives += 1;
-        self.hub = start(&self.ledger, &self.papers, &self.clock, &self.options, self.lives)
-            .await
-            .unwrap();
+        self.hub = start(
+            &self.ledger,
+            &self.papers,
+            &self.keys,
+            &self.clock,
+            &self.options,
+            self.lives,
+        )
+        .await
+        .unwrap();
     }
 
     /// The room as its rows say.

@@ -382,7 +382,7 @@ pub struct Hosted {
 impl Hosted {
     pub fn found(founding: Founding) -> Self {
         let now = Millis(1_800_000_000_000);
-        let (room, applied) = Room::found(id(), founding, now).unwrap();
+        let (room, applied) = Room::found(id(), founding, now, &NoKeys).unwrap();
         let mut hosted = Self {
             room,
             rows: BTreeMap::new(),

@@ -42,13 +42,7 @@ impl Room {
         }
     }
 
-    fn decide_update(
-        &self,
-        from: &Provider,
-        body: &Bytes,
-        now: Millis,
-        keys: &dyn Keys,
-    ) -> Result<Decision, Refusal> {
+    fn decide_update(&self, from: &Provider, body: &Bytes, now: Millis, keys: &dyn Keys) -> Result<Decision, Refusal> {
         let request = request_digest(from, body);
         // Before the epoch: the answer to a commit that was accepted and not heard of is not wrongEpoch.
         if let Some(first) = self.answers.first(&request) {
@@ -88,7 +82,9 @@ impl Room {
             _ => Refusal::NotAllowed("a handshake that is not a PublicMessage"),
         })?;
         if !self.committed.allows_handshake(wire_format::PUBLIC_MESSAGE) {
-            return Err(Refusal::NotAllowed("a handshake in a format that the room does not list"));
+            return Err(Refusal::NotAllowed(
+                "a handshake in a format that the room does not list",
+            ));
         }
         if public.group_id != self.group.id() {
             return Err(Refusal::NotAllowed("a message of another group"));

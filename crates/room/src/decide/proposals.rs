@@ -143,27 +143,35 @@ impl Room {
     /// External senders add, remove, and change the external senders: OpenMLS takes nothing else from them. Their role has
     /// to let them change how MLS is used in the room, and they name the hub and providers of participants only.
     fn check_external(&self, proposer: &Proposer, queued: &[QueuedProposal]) -> Result<(), Refusal> {
-        let Actor::Sender(_) = &proposer.actor else { return Ok(()) };
+        let Actor::Sender(_) = &proposer.actor else {
+            return Ok(());
+        };
         let mut extensions = queued.iter().filter_map(|queued| match queued.proposal() {
             MlsProposal::GroupContextExtensions(proposal) => Some(proposal.extensions()),
             _ => None,
         });
         let Some(first) = extensions.next() else { return Ok(()) };
         if extensions.next().is_some() || self.pending.iter().any(Bundle::changes_extensions) {
-            return Err(Refusal::NotAllowed("two changes of the group's extensions in one epoch"));
+            return Err(Refusal::NotAllowed(
+                "two changes of the group's extensions in one epoch",
+            ));
         }
         // Extensions come before components in a commit (mls-extensions §4.7), and clients keep the order of acceptance.
         if self.pending.iter().any(|bundle| !bundle.change.components.is_empty()) {
-            return Err(Refusal::NotAllowed("a change of the group's extensions after one of a component"));
+            return Err(Refusal::NotAllowed(
+                "a change of the group's extensions after one of a component",
+            ));
         }
-        if !self
-            .effective
-            .outsider_can(&preauth::claims(&proposer.credential), Capability::ChangeMlsOperationalPolicies)
-        {
+        if !self.effective.outsider_can(
+            &preauth::claims(&proposer.credential),
+            Capability::ChangeMlsOperationalPolicies,
+        ) {
             return Err(Refusal::NotAllowed("a change of the group's extensions"));
         }
         let senders = self.group.only_senders(first);
-        let senders = senders.ok_or(Refusal::NotAllowed("a change of other extensions than external_senders"))?;
+        let senders = senders.ok_or(Refusal::NotAllowed(
+            "a change of other extensions than external_senders",
+        ))?;
         let before = self.group.senders();
         let hub = |sender: &&ExternalSender| {
             preauth::provider(&sender.credential).is_some_and(|provider| provider == *self.id.provider())
@@ -268,7 +276,9 @@ fn check_kind(proposer: &Proposer, message: &Message) -> Result<(), Refusal> {
     if fits {
         Ok(())
     } else {
-        Err(Refusal::NotAllowed("a kind of proposal that this hub takes from no external sender"))
+        Err(Refusal::NotAllowed(
+            "a kind of proposal that this hub takes from no external sender",
+        ))
     }
 }
 

@@ -2,10 +2,10 @@
 //! one of them.
 
 use bytes::Bytes;
+use mimi::ClientUri;
 use mimi::ComponentId;
 use mimi::codec::{Decode as _, Encode as _, Writer};
 use mimi::mls::{self, ExternalSender, Message, wire_format};
-use mimi::ClientUri;
 use openmls::prelude::{Extension, ExtensionType, Extensions, GroupContext};
 use tls_codec::{DeserializeBytes as _, Serialize as _};
 

@@ -2,12 +2,15 @@
 //! live one, and its entries stand in order.
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, reason = "tests")]
 
+pub mod keys;
 pub mod raw;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use client::mls::{Answered, CIPHERSUITE, Member, Received, RoomProfile};
+use keys::Signers;
 use mimi::codec::{Decode as _, Encode as _};
 use mimi::group_info::{GroupInfoRatchetTreeTbe, GroupInfoResponse, GroupInfoSuccess};
 use mimi::key_material::{ClientKeyMaterial, ClientStatus, KeyMaterialResponse, KeyMaterialUserCode};
@@ -22,7 +25,7 @@ use openmls_traits::crypto::OpenMlsCrypto as _;
 use openmls_traits::signatures::Signer as _;
 use room::command::GroupInfoGrant;
 use room::{
-    Answer, Applied, Command, Decision, Digest, Entry, Founding, Millis, NoKeys, Refusal, Room, Row, RowId, Shown,
+    Answer, Applied, Command, Decision, Digest, Entry, Founding, Keys, Millis, NoKeys, Refusal, Room, Row, RowId, Shown,
 };
 
 pub fn id() -> RoomUri {
@@ -43,8 +46,10 @@ pub struct World {
     pub rows: BTreeMap<RowId, Row>,
     pub log: Vec<Entry>,
     pub now: Millis,
+    /// What the hub signs with, and whose keys it knows: nothing, unless a test says so.
+    pub keys: Rc<dyn Keys>,
     shown: BTreeMap<String, usize>,
-    signer: SignatureKeyPair,
+    signer: Rc<SignatureKeyPair>,
     crypto: OpenMlsRustCrypto,
 }
 
@@ -70,12 +75,14 @@ impl World {
     pub fn found(profile: &RoomProfile) -> (Self, Member) {
         let (alice, founding, signer) = founding(profile);
         let now = Millis(1_000_000);
-        let (room, applied) = Room::found(id(), founding, now).unwrap();
+        let signer = Rc::new(signer);
+        let (room, applied) = Room::found(id(), founding, now, &Signers::of(&signer)).unwrap();
         let mut world = Self {
             room,
             rows: BTreeMap::new(),
             log: Vec::new(),
             now,
+            keys: Rc::new(NoKeys),
             shown: BTreeMap::new(),
             signer,
             crypto: OpenMlsRustCrypto::default(),
@@ -130,12 +137,12 @@ impl World {
     pub fn command(&mut self, command: &Command) -> Result<Answer, Refusal> {
         self.now.0 += 7;
         let before = self.room.canonical();
-        let decided = self.room.decide(command, self.now, &NoKeys);
+        let decided = self.room.decide(command, self.now, &*self.keys);
         assert_eq!(self.room.canonical(), before, "deciding changes nothing");
         match decided? {
             Decision::Answer(answer) => Ok(answer),
             Decision::Append(append) => {
-                let applied = self.room.apply(*append, &NoKeys);
+                let applied = self.room.apply(*append, &*self.keys);
                 Ok(self.keep(applied))
             }
         }

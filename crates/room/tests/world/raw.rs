@@ -127,7 +127,16 @@ impl Raw {
                         self.group = Some(staged.into_group(&self.provider).unwrap());
                     }
                 }
-                (FanoutContent::Commit { commit, .. }, Some(_)) => self.take(commit),
+                (
+                    FanoutContent::Commit {
+                        commit,
+                        external_proposals,
+                    },
+                    Some(_),
+                ) => {
+                    self.take(commit);
+                    external_proposals.iter().for_each(|proposal| self.take(proposal));
+                }
                 (FanoutContent::Proposals { proposals }, Some(_)) => {
                     proposals.iter().for_each(|proposal| self.take(proposal));
                 }
@@ -147,7 +156,8 @@ impl Raw {
             return;
         };
         match processed.into_content() {
-            ProcessedMessageContent::ProposalMessage(proposal) => {
+            ProcessedMessageContent::ProposalMessage(proposal)
+            | ProcessedMessageContent::ExternalJoinProposalMessage(proposal) => {
                 group
                     .store_pending_proposal(self.provider.storage(), *proposal)
                     .unwrap();
@@ -170,6 +180,15 @@ impl Raw {
             }
             _ => {}
         }
+    }
+
+    /// What OpenMLS makes of a message.
+    pub fn process(&mut self, message: &Message) -> Result<ProcessedMessage, String> {
+        let octets = MlsMessageIn::tls_deserialize_exact_bytes(message.octets()).map_err(|error| error.to_string())?;
+        let message = octets.try_into_protocol_message().unwrap();
+        let group = self.group.as_mut().unwrap();
+        let processed = group.process_message(&self.provider, message);
+        processed.map_err(|error| error.to_string())
     }
 
     pub fn leaf_of(&mut self, client: &str) -> u32 {
@@ -356,6 +375,15 @@ pub fn proposals(messages: &[MlsMessageOut]) -> Bytes {
     }
     .encode()
     .into()
+}
+
+/// UpdateRequest by which a client outside proposes itself in an epoch.
+pub fn join(raw: &Raw, world: &World, epoch: u64) -> Bytes {
+    let info = world.kept_group_info();
+    let group = GroupId::from_slice(info.view().group_context.group_id);
+    let package = key_package(&raw.key_package());
+    let proposal = JoinProposal::new::<openmls_rust_crypto::MemoryStorage>(package, group, epoch.into(), &raw.signer);
+    proposals(&[proposal.unwrap()])
 }
 
 /// Decodes a KeyPackage.

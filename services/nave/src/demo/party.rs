@@ -262,6 +262,7 @@ impl Reader {
             Received::Proposals { pending } => seen.proposals = pending,
             Received::Removed => seen.removed = true,
             Received::Undecryptable(why) => seen.faults.push(format!("cannot decrypt: {why}")),
+            Received::AgainstRules { why, .. } => seen.faults.push(format!("against the rules: {why}")),
             Received::OutOfStep(why) => seen.faults.push(format!("out of step: {why}")),
             Received::Duplicate | Received::NotForMe => {}
         }

@@ -60,7 +60,7 @@ impl Play {
 
     /// Plays everything.
     pub(super) async fn run(mut self, cast: Cast, began: Instant) -> Report {
-        if let Err(error) = self.acts(cast, began).await {
+        if let Err(error) = Box::pin(self.acts(cast, began)).await {
             tracing::debug!(%error, "the play ends early");
         }
         for name in STEPS.into_iter().skip(self.steps.len()) {
