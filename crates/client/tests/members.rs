@@ -5,9 +5,9 @@
 mod relay;
 
 use bytes::Bytes;
-use client::mls::{Answered, Member, MemberError, ORDINARY, Received, RoomProfile};
+use client::mls::{Answered, MemberError, ORDINARY, Received, RoomProfile};
 use mimi::RoomUri;
-use relay::{Relay, founded, invited, joined, member, room};
+use relay::{Relay, assert_agreed, founded, invited, joined, member, room};
 
 fn data(received: &[Received]) -> Vec<(String, Bytes, bool)> {
     received
@@ -19,21 +19,8 @@ fn data(received: &[Received]) -> Vec<(String, Bytes, bool)> {
         .collect()
 }
 
-/// Everybody in `members` sees the same epoch.
-fn assert_agreed(room: &RoomUri, members: &[&Member]) {
-    let authenticator = members[0].epoch_authenticator(room).unwrap();
-    for member in members {
-        assert_eq!(member.epoch_authenticator(room).unwrap(), authenticator, "{member:?}");
-        assert_eq!(member.members(room).unwrap(), members[0].members(room).unwrap());
-        assert_eq!(
-            member.participants(room).unwrap(),
-            members[0].participants(room).unwrap()
-        );
-    }
-}
-
 #[test]
-fn an_invited_user_reads_what_is_said_and_is_heard() {
+fn ce_5_an_invited_user_reads_what_is_said_once_and_is_heard() {
     let (mut alice, mut bob, mut relay) = invited();
     assert_agreed(&room(), &[&alice, &bob]);
     assert_eq!(alice.epoch(&room()), Some(1));
@@ -84,7 +71,7 @@ fn a_member_brings_in_a_third_whom_it_found_itself() {
 }
 
 #[test]
-fn an_own_commit_takes_effect_once_whichever_comes_first() {
+fn ce_5_an_own_commit_takes_effect_once_whichever_comes_first() {
     let (mut alice, mut bob, mut relay) = invited();
     for answered_first in [true, false] {
         let before = alice.epoch(&room()).unwrap();
@@ -107,7 +94,7 @@ fn an_own_commit_takes_effect_once_whichever_comes_first() {
 }
 
 #[test]
-fn the_loser_of_an_epoch_follows_the_winner_and_tries_again() {
+fn f_21_the_loser_of_an_epoch_follows_the_winner_and_tries_again() {
     let (mut alice, mut bob, mut relay) = invited();
     let won = alice.self_update(&room()).unwrap();
     let lost = bob.self_update(&room()).unwrap();
@@ -151,7 +138,7 @@ fn messages_are_read_after_the_epoch_moved_on_and_out_of_order() {
 }
 
 #[test]
-fn a_user_leaves_with_all_its_clients_by_proposals_that_another_commits() {
+fn ce_6_a_user_leaves_with_all_its_clients_by_proposals_that_another_commits() {
     let (mut alice, mut bob, mut relay) = invited();
     let mut tablet = member("b.example/d/bob/tablet");
     joined(&mut relay, &mut alice, &mut tablet, None);
@@ -188,7 +175,7 @@ fn a_user_leaves_with_all_its_clients_by_proposals_that_another_commits() {
 }
 
 #[test]
-fn a_refused_departure_leaves_nothing_behind() {
+fn ce_6_a_refused_departure_leaves_nothing_behind() {
     let (_, mut bob, _) = invited();
     bob.leave(&room()).unwrap();
     assert!(bob.is_leaving(&room()));

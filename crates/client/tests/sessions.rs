@@ -6,8 +6,10 @@ mod provider;
 mod relay;
 
 use client::api::{Api, ApiError, Target};
-use client::mls::{Message, ORDINARY, Received, RoomProfile};
+use client::mls::{CIPHERSUITES, Franked, Message, ORDINARY, Received, RoomProfile};
 use client::session::{Happening, Options, Session, SessionError};
+use mimi::MessageId;
+use mimi::content::NestedPart;
 use provider::Fake;
 use relay::{member, room};
 use tokio::sync::mpsc::Receiver;
@@ -73,7 +75,7 @@ async fn only_the_named_certificate_and_a_good_token_will_do() {
 }
 
 #[tokio::test]
-async fn what_one_sends_both_receive_in_one_order() {
+async fn ce_1_what_one_sends_both_receive_in_one_order() {
     let fake = Fake::start().await;
     let [(alice, mut from_alice), (bob, mut from_bob)] = pair(&fake).await;
     for n in 0..10 {
@@ -98,7 +100,7 @@ async fn what_one_sends_both_receive_in_one_order() {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_or_repeated_when_the_stream_breaks() {
+async fn ce_1_nothing_is_lost_or_repeated_when_the_stream_breaks() {
     let fake = Fake::start().await;
     let [(alice, _from_alice), (bob, mut from_bob)] = pair(&fake).await;
     let client = "mimi://b.example/d/bob/phone";
@@ -116,7 +118,7 @@ async fn nothing_is_lost_or_repeated_when_the_stream_breaks() {
 }
 
 #[tokio::test]
-async fn of_simultaneous_commits_all_succeed_one_after_the_other() {
+async fn f_21_of_simultaneous_commits_all_succeed_one_after_the_other() {
     let fake = Fake::start().await;
     let [(alice, mut from_alice), (bob, mut from_bob)] = pair(&fake).await;
     let reading = [
@@ -143,7 +145,7 @@ async fn of_simultaneous_commits_all_succeed_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_second_client_joins_and_both_leave_with_their_user() {
+async fn ce_6_a_second_client_joins_and_both_leave_with_their_user() {
     let fake = Fake::start().await;
     let [(alice, mut from_alice), (bob, mut from_bob)] = pair(&fake).await;
     let (tablet, mut from_tablet) = session(&fake, "b.example/d/bob/tablet");
@@ -179,7 +181,7 @@ async fn a_stranger_is_not_let_in_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_message_whose_answer_was_lost_is_shown_once() {
+async fn ce_5_a_message_whose_answer_was_lost_is_shown_once() {
     let fake = Fake::start().await;
     let [(alice, mut from_alice), (_bob, mut from_bob)] = pair(&fake).await;
     // This relay, unlike a hub, takes the repeat for another message.
@@ -194,4 +196,49 @@ async fn a_message_whose_answer_was_lost_is_shown_once() {
             1
         );
     }
+}
+
+/// Says of a happening what came of a message content.
+fn content_of(happening: &Happening) -> (&Message, MessageId) {
+    let Received::Message(message) = &happening.received else {
+        panic!("{happening:?}");
+    };
+    (message, message.content.said().unwrap().id)
+}
+
+#[tokio::test]
+async fn f_46_f_47_what_is_said_has_one_id_and_one_time_at_everybody_and_is_franked() {
+    let fake = Fake::start().await;
+    let [(alice, mut from_alice), (_bob, mut from_bob)] = pair(&fake).await;
+    let sent = alice.say(&room(), NestedPart::text("hello")).await.unwrap();
+    for happenings in [&mut from_alice, &mut from_bob] {
+        let read = until(happenings, |received| matches!(received, Received::Message(_))).await;
+        let last = read.last().unwrap();
+        let (message, id) = content_of(last);
+        assert_eq!(id, sent.id);
+        assert_eq!((message.accepted, last.accepted), (sent.accepted, sent.accepted));
+        assert_eq!(message.franked, Franked::Verified);
+    }
+}
+
+#[tokio::test]
+async fn m_5_a_room_of_another_cipher_suite_is_founded_and_joined() {
+    let fake = Fake::start().await;
+    let (alice, mut from_alice) = session(&fake, "a.example/d/alice/phone");
+    let profile = RoomProfile {
+        suite: CIPHERSUITES[1],
+        open: true,
+        ..RoomProfile::default()
+    };
+    alice.create_room(&room(), &profile).await.unwrap();
+    let (bob, mut from_bob) = session(&fake, "b.example/d/bob/phone");
+    bob.join(&room(), Some(ORDINARY)).await.unwrap();
+    until(&mut from_alice, |received| {
+        *received == Received::EpochChanged { epoch: 1, mine: false }
+    })
+    .await;
+    assert_eq!(bob.member(|bob| bob.suite(&room())), Some(CIPHERSUITES[1]));
+    alice.say(&room(), NestedPart::text("hello")).await.unwrap();
+    let read = until(&mut from_bob, |received| matches!(received, Received::Message(_))).await;
+    assert_eq!(content_of(read.last().unwrap()).0.franked, Franked::Verified);
 }

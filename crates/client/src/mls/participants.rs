@@ -147,7 +147,7 @@ impl Room {
         let removed = self
             .group
             .pending_proposals()
-            .filter(|queued| is_removal_from_outside(queued))
+            .filter(|queued| is_removal_from_outside(queued) && !self.kicks(queued.sender()))
             .filter_map(|queued| match queued.proposal() {
                 Proposal::Remove(remove) => self.group.public_group().leaf(remove.removed()),
                 _ => None,

@@ -57,7 +57,7 @@ pub struct RoomProfile {
     pub preset: Option<Preset>,
     /// Its cipher suite, one of [`CIPHERSUITES`](super::CIPHERSUITES).
     pub suite: Ciphersuite,
-    /// Whether the hub is its franking agent (mimi-protocol §5.4.1).
+    /// Whether the hub is its franking agent (mimi-protocol §5.4.1), and messages carry what that needs.
     pub franked: bool,
     /// Whether application data says what it is (component content_media_types).
     pub framed: bool,
@@ -160,12 +160,8 @@ impl RoomProfile {
             room_name: Text(self.name.clone()),
             ..RoomMetaData::default()
         };
-        let safe_aad = ComponentsList {
-            ids: vec![ComponentId::FRANK_AAD],
-        };
         components.insert(ComponentId::PARTICIPANT_LIST, participants.encode());
         components.insert(ComponentId::ROOM_METADATA, metadata.encode());
-        components.insert(ComponentId::SAFE_AAD, safe_aad.encode());
         if self.framed {
             components.insert(ComponentId::CONTENT_MEDIA_TYPES, content_media_types().encode());
         }
@@ -174,7 +170,11 @@ impl RoomProfile {
                 franking_signature_key: hub.signature_key.clone(),
                 credential: hub.credential.clone(),
             };
+            let safe_aad = ComponentsList {
+                ids: vec![ComponentId::FRANK_AAD],
+            };
             components.insert(ComponentId::FRANKING_AGENT, agent.encode());
+            components.insert(ComponentId::SAFE_AAD, safe_aad.encode());
         }
         let listed = ComponentsList {
             ids: components.keys().copied().collect(),

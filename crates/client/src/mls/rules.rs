@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use mimi::codec::Decode as _;
 use mimi::mls::{Credential, LeafNode};
-use mimi::{ClientUri, Provider, RoomUri};
+use mimi::{ClientUri, ComponentId, Provider, RoleData, RoomUri};
 use openmls::ciphersuite::hash_ref::ProposalRef;
 use openmls::group::{GroupContext, QueuedProposal};
 use openmls::prelude::tls_codec::Serialize as _;
@@ -160,6 +160,17 @@ impl Room {
         }
     }
 
+    /// Whether a sender outside the group may remove clients and leave the list as it is.
+    pub(super) fn kicks(&self, sender: &Sender) -> bool {
+        let role = || {
+            let (_, claims) = self.actor(sender, None).ok()?;
+            let index = self.view().ok()?.preauthorized(&claims)?;
+            let roles = dictionary::component(self.group.extensions(), ComponentId::ROLES_LIST)?;
+            RoleData::decode_exact(roles).ok()?.role(index).cloned()
+        };
+        role().is_some_and(|role| role.capabilities.contains(&Capability::Kick.number()))
+    }
+
     /// What proposals want, whoever sent them in the name of `actor`.
     fn change(
         &self,
@@ -244,7 +255,7 @@ fn nothing(actor: Actor, claims: Vec<mimi::role::Claim>) -> Change {
 /// for it is the hub's word; whether a code may lead to this role is judged.
 fn entered(change: &Change, joiner: &ClientUri) -> Option<u32> {
     let updates = change.components.iter().filter_map(|update| match &update.operation {
-        mimi::AppDataOperation::Update(octets) if update.component == mimi::ComponentId::PARTICIPANT_LIST => {
+        mimi::AppDataOperation::Update(octets) if update.component == ComponentId::PARTICIPANT_LIST => {
             mimi::ParticipantListUpdate::decode_exact(octets).ok()
         }
         _ => None,

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use client::api::Target;
+use client::mls::CIPHERSUITES;
 use futures::{Stream, StreamExt as _};
 use mimi::codec::{Decode as _, Encode as _};
 use mimi::key_material::{
@@ -23,7 +24,7 @@ use mimi::{ClientUri, Protocol};
 use proto::follower::{Done, Event, EventsRequest, UploadResponse, events_request};
 use proto::provider::provider_server::{Provider, ProviderServer};
 use proto::provider::{
-    Answer, CreateRoomRequest, FollowCall, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
+    Answer, CreateRoomRequest, FollowCall, HubSender, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -217,7 +218,13 @@ impl Provider for Fake {
             provider: "a.example".to_owned(),
             user: "mimi://a.example/u/alice".to_owned(),
             hub_sender: self.state().relay.sender().encode().into(),
-            hub_senders: Vec::new(),
+            hub_senders: CIPHERSUITES
+                .into_iter()
+                .map(|suite| HubSender {
+                    cipher_suite: u16::from(suite).into(),
+                    sender: self.state().relay.sender_of(suite).encode().into(),
+                })
+                .collect(),
         }))
     }
 
@@ -308,7 +315,7 @@ impl Provider for Fake {
     }
 
     async fn report_abuse(&self, _: Request<RoomCall>) -> Result<Response<Answer>, Status> {
-        Err(Status::unimplemented("reports of abuse"))
+        Err(Status::unimplemented("this provider takes no reports"))
     }
 
     async fn follow(&self, request: Request<FollowCall>) -> Result<Response<Done>, Status> {

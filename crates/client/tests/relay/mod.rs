@@ -7,22 +7,27 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use client::mls::{Answered, CIPHERSUITE, Member, ORDINARY, Received, RoomProfile};
 use mimi::RoomUri;
-use mimi::codec::{Decode as _, Encode as _};
+use mimi::codec::{Decode as _, Encode as _, Writer};
+use mimi::franking::{FrankAad, FrankingIntegrityTbs, ServerFrankingContext};
 use mimi::group_info::{
     GroupInfoRatchetTreeTbe, GroupInfoRequest, GroupInfoResponse, GroupInfoSuccess, PendingProposal,
 };
 use mimi::mls::label::{encrypt_context, sign_content};
 use mimi::mls::{Credential, ExternalSender, GroupInfo, HpkeCiphertext, Message};
 use mimi::notify::{FanoutContent, FanoutMessage};
-use mimi::submit::SubmitMessageRequest;
+use mimi::submit::{Frank, SubmitMessageRequest};
 use mimi::update::{
     GroupInfoOption, HandshakeBundle, RatchetTreeOption, UpdateOutcome, UpdateRequest, UpdateRoomResponse,
 };
+use openmls::messages::group_info::VerifiableGroupInfo;
+use openmls::prelude::Extension;
+use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use openmls_traits::OpenMlsProvider as _;
 use openmls_traits::crypto::OpenMlsCrypto as _;
 use openmls_traits::signatures::Signer as _;
+use openmls_traits::types::{Ciphersuite, SignatureScheme};
 
 pub fn room() -> RoomUri {
     "mimi://a.example/r/clubhouse".parse().unwrap()
@@ -32,11 +37,37 @@ pub fn member(path: &str) -> Member {
     Member::new(format!("mimi://{path}").parse().unwrap()).unwrap()
 }
 
+/// Everybody in `members` sees the same epoch, and nobody has seen a rule broken.
+#[track_caller]
+pub fn assert_agreed(room: &RoomUri, members: &[&Member]) {
+    let authenticator = members[0].epoch_authenticator(room).unwrap();
+    for member in members {
+        assert_eq!(member.distrust(room), None, "{member:?}");
+        assert_eq!(member.epoch_authenticator(room).unwrap(), authenticator, "{member:?}");
+        assert_eq!(member.members(room).unwrap(), members[0].members(room).unwrap());
+        assert_eq!(
+            member.participants(room).unwrap(),
+            members[0].participants(room).unwrap()
+        );
+    }
+}
+
+/// A member's handshake, accepted and answered.
+#[track_caller]
+pub fn done(relay: &mut Relay, member: &mut Member, request: &Bytes) {
+    let answer = relay.update(request);
+    assert!(matches!(
+        member.on_answer(&room(), &answer).unwrap(),
+        Answered::Accepted(_)
+    ));
+}
+
 /// Alice and her room.
 pub fn founded(profile: &RoomProfile) -> (Member, Relay) {
     let mut alice = member("a.example/d/alice/phone");
     let mut relay = Relay::new();
-    let founding = alice.create_room(&room(), &relay.sender().encode(), profile).unwrap();
+    let hub = relay.sender_of(profile.suite).encode();
+    let founding = alice.create_room(&room(), &hub, profile).unwrap();
     relay.state = Some((
         GroupInfo::decode_exact(&founding.group_info).unwrap(),
         RatchetTreeOption::decode_exact(&founding.ratchet_tree).unwrap(),
@@ -46,9 +77,14 @@ pub fn founded(profile: &RoomProfile) -> (Member, Relay) {
 
 /// Alice, Bob whom she invited, both caught up.
 pub fn invited() -> (Member, Member, Relay) {
-    let (mut alice, mut relay) = founded(&RoomProfile::default());
+    invited_to(&RoomProfile::default())
+}
+
+/// The same in a room of this profile.
+pub fn invited_to(profile: &RoomProfile) -> (Member, Member, Relay) {
+    let (mut alice, mut relay) = founded(profile);
     let mut bob = member("b.example/d/bob/phone");
-    let key_packages = bob.key_packages(1).unwrap();
+    let key_packages = bob.key_packages_in(profile.suite, 1).unwrap();
     let update = alice.add_user(&room(), &bob.user(), ORDINARY, &key_packages).unwrap();
     let answer = relay.update(&update);
     assert!(matches!(
@@ -78,7 +114,10 @@ pub fn joined(relay: &mut Relay, witness: &mut Member, newcomer: &mut Member, ro
 }
 
 pub struct Relay {
-    signer: SignatureKeyPair,
+    ed25519: SignatureKeyPair,
+    p256: SignatureKeyPair,
+    /// Who it says it is.
+    pub identity: &'static str,
     provider: OpenMlsRustCrypto,
     pub state: Option<(GroupInfo, RatchetTreeOption)>,
     pending: Vec<Message>,
@@ -90,7 +129,9 @@ pub struct Relay {
 impl Relay {
     pub fn new() -> Self {
         Self {
-            signer: SignatureKeyPair::new(CIPHERSUITE.signature_algorithm()).unwrap(),
+            ed25519: SignatureKeyPair::new(SignatureScheme::ED25519).unwrap(),
+            p256: SignatureKeyPair::new(SignatureScheme::ECDSA_SECP256R1_SHA256).unwrap(),
+            identity: "mimi://a.example",
             provider: OpenMlsRustCrypto::default(),
             state: None,
             pending: Vec::new(),
@@ -100,14 +141,99 @@ impl Relay {
     }
 
     pub fn sender(&self) -> ExternalSender {
-        ExternalSender {
-            signature_key: Bytes::copy_from_slice(self.signer.public()),
-            credential: Credential::basic("mimi://a.example"),
+        self.sender_of(CIPHERSUITE)
+    }
+
+    fn signer(&self, suite: Ciphersuite) -> &SignatureKeyPair {
+        match suite.signature_algorithm() {
+            SignatureScheme::ECDSA_SECP256R1_SHA256 => &self.p256,
+            _ => &self.ed25519,
         }
     }
 
+    pub fn sender_of(&self, suite: Ciphersuite) -> ExternalSender {
+        ExternalSender {
+            signature_key: Bytes::copy_from_slice(self.signer(suite).public()),
+            credential: Credential::basic(self.identity),
+        }
+    }
+
+    fn suite(&self) -> Ciphersuite {
+        let (group_info, _) = self.state.as_ref().unwrap();
+        group_info.view().group_context.cipher_suite.try_into().unwrap()
+    }
+
+    /// The frank of a message that has a tag.
+    fn frank(&self, request: &SubmitMessageRequest, accepted_timestamp: u64) -> Option<Frank> {
+        let tag = FrankAad::of(request.app_message.authenticated_data()?)?;
+        let context = ServerFrankingContext {
+            sender_uri: request.sending_uri.clone(),
+            room_uri: (&room()).into(),
+            accepted_timestamp,
+        };
+        let suite = self.suite();
+        let tbs = FrankingIntegrityTbs {
+            server_frank: mimi::franking::tag(&[7; 16], &context.framed(&tag.franking_tag)),
+            franking_signature_ciphersuite: suite.into(),
+            context,
+        };
+        let content = sign_content(FrankingIntegrityTbs::LABEL, &tbs.encode());
+        Some(Frank {
+            server_frank: tbs.server_frank,
+            franking_signature_ciphersuite: suite.into(),
+            franking_integrity_signature: self.signer(suite).sign(&content).unwrap().into(),
+        })
+    }
+
+    /// The hub proposes something itself: the proposal with its type.
+    pub fn propose(&mut self, proposal: &[u8]) {
+        let (group_info, _) = self.state.as_ref().unwrap();
+        let context = group_info.view().group_context;
+        let mut writer = Writer::default();
+        writer.raw(&[0, 1, 0, 1]);
+        writer.opaque(context.group_id);
+        context.epoch.write(&mut writer);
+        // The first external sender; SafeAAD without items; a proposal.
+        writer.raw(&[2, 0, 0, 0, 0]);
+        writer.opaque(b"\0");
+        writer.raw(&[2]);
+        writer.raw(proposal);
+        let mut framed = writer.into_octets();
+        let content = sign_content("FramedContentTBS", &framed);
+        let mut writer = Writer::default();
+        writer.opaque(&self.signer(self.suite()).sign(&content).unwrap());
+        framed.extend(writer.into_octets());
+        let proposals = vec![Message::decode_exact(&framed).unwrap()];
+        self.pending.extend(proposals.iter().cloned());
+        self.accept(FanoutContent::Proposals { proposals });
+    }
+
+    /// The hub proposes to remove a leaf.
+    pub fn propose_removal(&mut self, leaf: u32) {
+        self.propose(&[&[0, 3][..], &leaf.to_be_bytes()].concat());
+    }
+
+    /// The hub proposes other external senders.
+    pub fn propose_senders(&mut self, senders: &[ExternalSender]) {
+        let (group_info, _) = self.state.as_ref().unwrap();
+        let info = VerifiableGroupInfo::tls_deserialize_exact_bytes(group_info.octets()).unwrap();
+        let mut extensions = info.group_context().extensions().clone();
+        let senders = senders
+            .iter()
+            .map(|sender| openmls::prelude::ExternalSender::tls_deserialize_exact_bytes(&sender.encode()).unwrap());
+        extensions
+            .add_or_replace(Extension::ExternalSenders(senders.collect()))
+            .unwrap();
+        self.propose(&[&[0, 7][..], &extensions.tls_serialize_detached().unwrap()].concat());
+    }
+
+    /// When the next entry is accepted.
+    fn next(&self) -> u64 {
+        1_000 + self.log.len() as u64
+    }
+
     fn accept(&mut self, content: FanoutContent) -> u64 {
-        let timestamp = 1_000 + self.log.len() as u64;
+        let timestamp = self.next();
         let fanout = FanoutMessage { timestamp, content };
         // As on the wire.
         self.log.push(FanoutMessage::decode_exact(&fanout.encode()).unwrap());
@@ -166,9 +292,10 @@ impl Relay {
     pub fn submit(&mut self, request: &[u8]) -> u64 {
         let request = SubmitMessageRequest::decode_exact(request).unwrap();
         assert!(request.sending_uri.user().is_ok());
+        let frank = self.frank(&request, self.next());
         self.accept(FanoutContent::Application {
             message: request.app_message,
-            frank: None,
+            frank,
         })
     }
 
@@ -176,7 +303,8 @@ impl Relay {
     pub fn group_info_of(&self, other: &Self, request: &[u8], room: &RoomUri) -> Vec<u8> {
         let request = GroupInfoRequest::decode_exact(request).unwrap();
         let octets = sign_content(GroupInfoRequest::LABEL, &request.tbs());
-        let scheme = CIPHERSUITE.signature_algorithm();
+        let suite = Ciphersuite::try_from(request.cipher_suite).unwrap();
+        let scheme = suite.signature_algorithm();
         let crypto = self.provider.crypto();
         crypto
             .verify_signature(scheme, &octets, &request.requesting_signature_key, &request.signature)
@@ -197,7 +325,7 @@ impl Relay {
         let info = encrypt_context(GroupInfoRatchetTreeTbe::LABEL, room.as_str().as_bytes());
         let encrypted = crypto
             .hpke_seal(
-                CIPHERSUITE.hpke_config(),
+                suite.hpke_config(),
                 &request.group_info_public_key,
                 &info,
                 b"",
@@ -208,8 +336,8 @@ impl Relay {
             version: mimi::Protocol::Mls10,
             room_id: room.into(),
             outcome: Ok(GroupInfoSuccess {
-                cipher_suite: CIPHERSUITE.into(),
-                hub_sender: self.sender(),
+                cipher_suite: suite.into(),
+                hub_sender: self.sender_of(suite),
                 encrypted_groupinfo_and_tree: HpkeCiphertext {
                     kem_output: Bytes::from(encrypted.kem_output.as_slice().to_vec()),
                     ciphertext: Bytes::from(encrypted.ciphertext.as_slice().to_vec()),
@@ -218,7 +346,7 @@ impl Relay {
             }),
         };
         let octets = sign_content(GroupInfoResponse::LABEL, &response.tbs());
-        let signature = self.signer.sign(&octets).unwrap();
+        let signature = self.signer(suite).sign(&octets).unwrap();
         if let Ok(success) = &mut response.outcome {
             success.signature = signature.into();
         }

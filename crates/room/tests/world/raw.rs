@@ -292,7 +292,8 @@ impl Raw {
         context.epoch().as_u64().write(&mut content);
         1u8.write(&mut content);
         leaf.write(&mut content);
-        content.opaque(b"");
+        // SafeAAD without items.
+        content.opaque(b"\0");
         3u8.write(&mut content);
         content.opaque(proposals);
         false.write(&mut content);
