@@ -14,7 +14,7 @@ use criterion::{Criterion, Throughput};
 use openmls::component::ComponentData;
 use openmls::group::PublicGroup;
 use openmls::messages::group_info::{GroupInfo, VerifiableGroupInfo};
-use openmls::prelude::tls_codec::DeserializeBytes as _;
+use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
 use openmls::prelude::{MlsMessageIn, OpenMlsProvider as _, ProcessedMessageContent, StagedCommit, Verifiable as _};
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use room::{Command, NoKeys, Row, RowId};
@@ -47,7 +47,8 @@ fn main() {
     criterion.final_summary();
 }
 
-/// What OpenMLS alone does with a commit: process it, verify the GroupInfo, encode the change, merge it.
+/// What OpenMLS alone does with a commit: process it, verify the GroupInfo, encode the change, merge it, and where clients
+/// were added encode the tree for them.
 fn bare(crypto: &OpenMlsRustCrypto, group: &mut PublicGroup, made: &Made) {
     let message = MlsMessageIn::tls_deserialize_exact_bytes(&made.commit).unwrap();
     let processed = group.process_message(crypto.crypto(), message.try_into_protocol_message().unwrap());
@@ -78,6 +79,9 @@ fn bare(crypto: &OpenMlsRustCrypto, group: &mut PublicGroup, made: &Made) {
     let _: GroupInfo = info.verify(crypto.crypto(), &key).unwrap();
     black_box(rmp_serde::to_vec_named(&staged).unwrap());
     group.merge_commit(&Nowhere, staged).unwrap();
+    if made.welcome.is_some() {
+        black_box(group.export_ratchet_tree().tls_serialize_detached().unwrap());
+    }
 }
 
 /// The same commits by bare OpenMLS and by the room, in turn.

@@ -154,8 +154,9 @@ impl Room {
         let (head, snapshot) = rows.head.ok_or("no head")?;
         let group = rows.group(&head, snapshot)?;
         let group_info = rows.group_info.as_ref().ok_or("no GroupInfo")?;
-        let group_info = GroupInfo::decode_shared(group_info).map_err(|_| "an unreadable GroupInfo")?;
-        if group_info.view().group_context.epoch != head.epoch.0 {
+        let group_info = [&group.context(), &**group_info].concat();
+        let group_info = GroupInfo::decode_shared(&group_info.into()).map_err(|_| "an unreadable GroupInfo")?;
+        if !group.is_described_by(&group_info) {
             return Err("a GroupInfo of another epoch");
         }
         let committed = view(&group).map_err(|_| "a group that is not a room's")?;

@@ -213,8 +213,9 @@ impl Room {
     }
 
     pub(crate) fn group_info_row(&self) -> Row {
+        let context = self.group.context().len();
         Row::GroupInfo {
-            group_info: self.group_info.octets().clone(),
+            group_info: Bytes::copy_from_slice(&self.group_info.octets()[context..]),
         }
     }
 
@@ -300,6 +301,11 @@ impl Room {
     /// Position of the last entry.
     pub fn seq(&self) -> Seq {
         self.head.seq
+    }
+
+    /// The last accepted GroupInfo, whole, without ratchet_tree.
+    pub fn group_info(&self) -> &GroupInfo {
+        &self.group_info
     }
 
     /// The room's participants and clients as committed.

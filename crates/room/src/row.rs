@@ -90,7 +90,7 @@ pub enum Row {
     },
     /// See [`RowId::GroupInfo`].
     GroupInfo {
-        /// GroupInfo, without ratchet_tree.
+        /// GroupInfo, without ratchet_tree, and without its GroupContext: that is the group's, and may be large.
         group_info: Bytes,
     },
     /// See [`RowId::Route`].

@@ -125,10 +125,7 @@ fn a_commit_without_its_own_group_info_is_refused() {
     refused(&mut world, &former, &spoiled(length - 67)); // the signer
     refused(&mut world, &former, &spoiled(length - 80)); // the confirmation tag
     refused(&mut world, &former, &spoiled(20)); // the group id
-    let current = match &world.rows[&room::RowId::GroupInfo] {
-        room::Row::GroupInfo { group_info } => GroupInfo::decode_exact(group_info).unwrap(),
-        _ => unreachable!(),
-    };
+    let current = world.room.group_info().clone();
     refused(&mut world, &former, &current);
     world.update("c.example", &former.body()).unwrap();
 }
@@ -164,10 +161,7 @@ fn a_partial_group_info_is_completed_and_kept_whole() {
             &parts.with(partial(RatchetTreePresence::NoRatchetTree), tree()),
         )
         .unwrap();
-    let kept = room::Row::GroupInfo {
-        group_info: parts.group_info.octets().clone(),
-    };
-    assert_eq!(world.rows[&room::RowId::GroupInfo], kept);
+    assert_eq!(world.reopened().group_info(), &parts.group_info);
     world.bring(&mut alice);
     world.bring(&mut bob);
     world.assert_agreed(&[&alice, &bob]);

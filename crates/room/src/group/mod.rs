@@ -329,6 +329,20 @@ impl Group {
             && context.all(|each| extension(each.extension_type().into()))
     }
 
+    /// GroupContext, encoded: what a GroupInfo of this epoch begins with.
+    pub(crate) fn context(&self) -> Vec<u8> {
+        let context = self.mls.group_context().tls_serialize_detached();
+        context.expect("what was decoded can be encoded")
+    }
+
+    /// Whether a GroupInfo is that of this epoch.
+    pub(crate) fn is_described_by(&self, group_info: &GroupInfo) -> bool {
+        let mut tag = Writer::default();
+        tag.opaque(group_info.view().confirmation_tag);
+        let own = self.mls.confirmation_tag().tls_serialize_detached();
+        own.is_ok_and(|own| own == tag.into_octets())
+    }
+
     /// Everything that the group is, in one encoding.
     pub(crate) fn canonical(&self) -> Vec<u8> {
         let mut writer = Writer::default();

@@ -14,7 +14,7 @@ use mimi::update::{HandshakeBundle, UpdateRequest};
 use mimi::{ComponentId, Provider};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_traits::signatures::Signer as _;
-use room::{Keys, Row, RowId};
+use room::Keys;
 
 use super::{World, provider};
 
@@ -89,10 +89,7 @@ impl World {
 
     /// The last accepted GroupInfo.
     pub fn kept_group_info(&self) -> GroupInfo {
-        let Some(Row::GroupInfo { group_info }) = self.rows.get(&RowId::GroupInfo) else {
-            panic!("a room has its GroupInfo")
-        };
-        GroupInfo::decode_exact(group_info).unwrap()
+        self.room.group_info().clone()
     }
 
     /// GroupContextExtensions with other external senders.
