@@ -5,7 +5,9 @@
 mod relay;
 
 use bytes::Bytes;
-use client::mls::{CIPHERSUITES, Content, Franked, Member, MemberError, Message, ORDINARY, Outgoing, Received, RoomProfile};
+use client::mls::{
+    CIPHERSUITES, Content, Franked, Member, MemberError, Message, ORDINARY, Outgoing, Received, RoomProfile,
+};
 use mimi::abuse::AbuseReport;
 use mimi::app_data::ComponentsList;
 use mimi::codec::{Decode as _, Encode as _};
@@ -54,7 +56,11 @@ fn k_7_ce_4_f_46_f_47_a_message_arrives_with_its_id_its_time_and_a_frank_that_ve
 #[test]
 fn ce_4_two_messages_with_the_same_words_are_two() {
     let (mut alice, _, _) = invited();
-    assert_ne!(say(&mut alice, "yes").id, say(&mut alice, "yes").id, "each salt is fresh");
+    assert_ne!(
+        say(&mut alice, "yes").id,
+        say(&mut alice, "yes").id,
+        "each salt is fresh"
+    );
     let content = alice.compose(&room(), NestedPart::text("again")).unwrap();
     let first = alice.send_content(&room(), &content).unwrap();
     let second = alice.send_content(&room(), &content).unwrap();

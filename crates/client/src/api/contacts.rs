@@ -55,7 +55,13 @@ impl Api {
             other: other.to_string(),
             room: scope(room),
         };
-        Ok(self.contacts.clone().take_granted(call).await?.into_inner().key_packages)
+        Ok(self
+            .contacts
+            .clone()
+            .take_granted(call)
+            .await?
+            .into_inner()
+            .key_packages)
     }
 
     /// Replaces the user's profile.
@@ -66,7 +72,12 @@ impl Api {
 
     /// The user's profile.
     pub async fn read_profile(&self) -> Result<Profile, ApiError> {
-        Ok(self.contacts.clone().read_profile(ReadProfileCall {}).await?.into_inner())
+        Ok(self
+            .contacts
+            .clone()
+            .read_profile(ReadProfileCall {})
+            .await?
+            .into_inner())
     }
 
     /// IdentifierRequest to IdentifierResponse (mimi-protocol §5.8), about the users of `provider`.

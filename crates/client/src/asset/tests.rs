@@ -47,7 +47,11 @@ fn part(url: &str, content_type: &str, size: u64) -> ExternalPart {
 fn as_6_an_asset_opens_to_what_was_sealed_and_to_nothing_else() {
     let Sealed { ciphertext, part } = seal(b"a picture", "image/png").unwrap();
     assert_eq!(open(&part, &ciphertext).unwrap(), "a picture");
-    assert_ne!(seal(b"a picture", "image/png").unwrap().ciphertext, ciphertext, "a key of its own");
+    assert_ne!(
+        seal(b"a picture", "image/png").unwrap().ciphertext,
+        ciphertext,
+        "a key of its own"
+    );
     assert_eq!(part.size, 9);
 
     let mut forged = ciphertext.to_vec();
@@ -58,7 +62,10 @@ fn as_6_an_asset_opens_to_what_was_sealed_and_to_nothing_else() {
         ..part.clone()
     };
     assert_eq!(open(&unhashed, &forged), Err(AssetError::Forged), "AEAD notices, too");
-    let shorter = ExternalPart { size: 8, ..part.clone() };
+    let shorter = ExternalPart {
+        size: 8,
+        ..part.clone()
+    };
     assert_eq!(open(&shorter, &ciphertext), Err(AssetError::Forged));
     let short_key = ExternalPart {
         key: Bytes::from_static(b"short"),
@@ -112,7 +119,11 @@ fn as_6_an_asset_keeps_the_rooms_limits_on_size_and_media_type() {
         ("text/plain", 400),
     ] {
         assert_eq!(as_is(content_type, max), Ok(max + 16));
-        assert_eq!(as_is(content_type, 0), Ok(max + 16), "unknown size: not more than may be");
+        assert_eq!(
+            as_is(content_type, 0),
+            Ok(max + 16),
+            "unknown size: not more than may be"
+        );
         assert_eq!(as_is(content_type, max + 1), Err(AssetError::TooLarge));
     }
     assert_eq!(as_is("application/wasm; version=1", 1), Err(AssetError::MediaType));

@@ -50,9 +50,7 @@ pub(super) fn changes<'a>(
     for proposal in proposals {
         let update = update(proposal);
         if let Some(value) = updater.old_value(update.component.0) {
-            before
-                .0
-                .insert(update.component, Bytes::copy_from_slice(value));
+            before.0.insert(update.component, Bytes::copy_from_slice(value));
         }
         updates.push(update);
     }

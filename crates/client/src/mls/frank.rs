@@ -50,13 +50,7 @@ impl Witness<'_> {
         (Some(frank.clone()), franked)
     }
 
-    fn check(
-        &self,
-        fanout: &FanoutMessage,
-        frank: &Frank,
-        data: &[u8],
-        content: &Content,
-    ) -> Result<(), &'static str> {
+    fn check(&self, fanout: &FanoutMessage, frank: &Frank, data: &[u8], content: &Content) -> Result<(), &'static str> {
         let agent = self.agent.ok_or("the room has no franking agent")?;
         let agent = FrankingAgentData::decode_exact(agent).map_err(|_| "the franking agent is malformed")?;
         let hub = format!("mimi://{}", self.room.provider());

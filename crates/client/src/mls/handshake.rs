@@ -176,7 +176,6 @@ impl Member {
         state.pending = Some(Pending::Commit);
         Ok(request)
     }
-
 }
 
 fn build(

@@ -9,9 +9,9 @@ use mimi::{ClientUri, ComponentId};
 use openmls::extensions::{AppDataDictionary, AppDataDictionaryExtension};
 use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{
-    BasicCredential, Capabilities, Ciphersuite, Credential, CredentialType, CredentialWithKey, Extension, ExtensionType,
-    Extensions, KeyPackage, LeafNode, LeafNodeParameters, OpenMlsCrypto, OpenMlsRand, ProposalType, ProtocolVersion,
-    SignContent,
+    BasicCredential, Capabilities, Ciphersuite, Credential, CredentialType, CredentialWithKey, Extension,
+    ExtensionType, Extensions, KeyPackage, LeafNode, LeafNodeParameters, OpenMlsCrypto, OpenMlsRand, ProposalType,
+    ProtocolVersion, SignContent,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_traits::OpenMlsProvider;

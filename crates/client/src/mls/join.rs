@@ -11,8 +11,8 @@ use openmls::group::GroupContext;
 use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{
-    AppDataUpdateProposal, Ciphersuite, Extensions, ExternalSender, MlsGroup, MlsMessageBodyIn, MlsMessageIn, OpenMlsProvider as _,
-    PublicMessageIn, RatchetTreeIn, StagedWelcome, Welcome, WelcomeError,
+    AppDataUpdateProposal, Ciphersuite, Extensions, ExternalSender, MlsGroup, MlsMessageBodyIn, MlsMessageIn,
+    OpenMlsProvider as _, PublicMessageIn, RatchetTreeIn, StagedWelcome, Welcome, WelcomeError,
 };
 use openmls_traits::types::HpkeKeyPair;
 

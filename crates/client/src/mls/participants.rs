@@ -164,9 +164,11 @@ impl Room {
                 .any(|leaf| !gone.contains(&leaf.u32()));
             let position = list.position(user.as_str().as_bytes());
             let position = position.filter(|position| !stays && !operated_on.contains(position));
-            update
-                .removed
-                .extend(position.filter(|position| list.participants[*position].role != BANNED).map(super::index));
+            update.removed.extend(
+                position
+                    .filter(|position| list.participants[*position].role != BANNED)
+                    .map(super::index),
+            );
         }
         Ok((!update.removed.is_empty()).then_some(update))
     }

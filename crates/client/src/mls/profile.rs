@@ -14,9 +14,9 @@ use mimi::{BaseRoomPolicy, ComponentId, ParticipantList, Role, RoleData, RoomUri
 use openmls::extensions::{AppDataDictionary, AppDataDictionaryExtension};
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{
-    Ciphersuite, CredentialType, Extension, ExtensionType, Extensions, ExternalSender, GroupId, MIXED_PLAINTEXT_WIRE_FORMAT_POLICY,
-    MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig, ProposalType, RequiredCapabilitiesExtension,
-    SenderRatchetConfiguration,
+    Ciphersuite, CredentialType, Extension, ExtensionType, Extensions, ExternalSender, GroupId,
+    MIXED_PLAINTEXT_WIRE_FORMAT_POLICY, MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig, ProposalType,
+    RequiredCapabilitiesExtension, SenderRatchetConfiguration,
 };
 
 use policy::Preset;

@@ -8,8 +8,8 @@ use mimi::{ClientUri, RoomUri};
 use openmls::ciphersuite::hash_ref::ProposalRef;
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{
-    ContentType, MlsMessageBodyIn, MlsMessageIn, OpenMlsProvider as _, ProcessedMessageContent, ProtocolMessage, Sender,
-    StagedCommit,
+    ContentType, MlsMessageBodyIn, MlsMessageIn, OpenMlsProvider as _, ProcessedMessageContent, ProtocolMessage,
+    Sender, StagedCommit,
 };
 
 use super::frank::Witness;

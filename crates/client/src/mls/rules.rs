@@ -192,9 +192,7 @@ impl Room {
                 Proposal::Remove(remove) => {
                     let leaf = self.group.public_group().leaf(remove.removed());
                     let leaf = leaf.ok_or(Violation::Invalid("no client at the leaf to be removed"))?;
-                    change
-                        .removes
-                        .push(client_of(leaf.credential()).map_err(|_| NAMELESS)?);
+                    change.removes.push(client_of(leaf.credential()).map_err(|_| NAMELESS)?);
                 }
                 Proposal::SelfRemove => change.removes.extend(change.actor.client().cloned()),
                 Proposal::AppDataUpdate(update) => change.components.push(dictionary::update(update)),

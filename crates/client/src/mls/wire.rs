@@ -186,7 +186,13 @@ pub(super) fn group_info_response(
         return Err(MemberError::Refused("an answer in another cipher suite"));
     }
     let key = &success.hub_sender.signature_key;
-    identity.verify(suite, GroupInfoResponse::LABEL, &response.tbs(), key, &success.signature)?;
+    identity.verify(
+        suite,
+        GroupInfoResponse::LABEL,
+        &response.tbs(),
+        key,
+        &success.signature,
+    )?;
     let sealed = HpkeCiphertext {
         kem_output: VLBytes::from(success.encrypted_groupinfo_and_tree.kem_output.to_vec()),
         ciphertext: VLBytes::from(success.encrypted_groupinfo_and_tree.ciphertext.to_vec()),

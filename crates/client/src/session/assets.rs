@@ -28,12 +28,7 @@ impl Session {
     }
 
     /// Fetches what a message of `sender` refers to, through the room's hub, so that its store does not learn who asks.
-    pub async fn download(
-        &self,
-        room: &RoomUri,
-        sender: &UserUri,
-        part: &ExternalPart,
-    ) -> Result<Bytes, SessionError> {
+    pub async fn download(&self, room: &RoomUri, sender: &UserUri, part: &ExternalPart) -> Result<Bytes, SessionError> {
         let max = self.admit(room, sender, part)?;
         let shared = &self.shared;
         let fetched = persist(shared.deadline(), || shared.api.download_asset(room, &part.url, max)).await?;

@@ -112,7 +112,6 @@ impl Session {
         let shared = &self.shared;
         let body = Bytes::from(request.encode());
         let response = persist(shared.deadline(), || shared.api.query(provider, body.clone())).await?;
-        Ok(IdentifierResponse::decode_exact(&response)
-            .map_err(|_| MemberError::Malformed("an IdentifierResponse"))?)
+        Ok(IdentifierResponse::decode_exact(&response).map_err(|_| MemberError::Malformed("an IdentifierResponse"))?)
     }
 }

@@ -35,6 +35,9 @@ impl ApplicationFraming {
             (true, Some(first)) => first,
             _ => &self.media_type,
         };
-        named.media_type.eq_ignore_ascii_case(media_type::MIMI_CONTENT.as_bytes()) && named.parameters.is_empty()
+        named
+            .media_type
+            .eq_ignore_ascii_case(media_type::MIMI_CONTENT.as_bytes())
+            && named.parameters.is_empty()
     }
 }
