@@ -214,15 +214,16 @@ impl Provider for Fake {
         if bearer != Some("Bearer secret") {
             return Err(Status::unauthenticated("no such token"));
         }
+        let state = self.state();
         Ok(Response::new(WhoAmIResponse {
             provider: "a.example".to_owned(),
             user: "mimi://a.example/u/alice".to_owned(),
-            hub_sender: self.state().relay.sender().encode().into(),
+            hub_sender: state.relay.sender().encode().into(),
             hub_senders: CIPHERSUITES
                 .into_iter()
                 .map(|suite| HubSender {
                     cipher_suite: u16::from(suite).into(),
-                    sender: self.state().relay.sender_of(suite).encode().into(),
+                    sender: state.relay.sender_of(suite).encode().into(),
                 })
                 .collect(),
         }))
