@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_hub_signs_openmls_verifies() {
+    fn m_1_what_the_hub_signs_openmls_verifies() {
         let keys = HubKeys::generate("a.example".parse().unwrap()).unwrap();
         for suite in SUITES {
             let signature = keys.sign(suite, "Label", b"content").unwrap();

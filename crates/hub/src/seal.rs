@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_asking_client_reads_what_was_sealed_and_sees_who_sealed_it() {
+    fn h_54_the_asking_client_reads_what_was_sealed_and_sees_who_sealed_it() {
         let (keys, room, crypto) = (keys(), room(), RustCrypto::default());
         for suite in [1u16, 2, 3] {
             let known = Ciphersuite::try_from(suite).unwrap();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_none_and_an_unknown_suite_seal_nothing() {
+    fn h_54_a_key_that_is_none_and_an_unknown_suite_seal_nothing() {
         let grant = |cipher_suite, public_key: &[u8]| GroupInfoGrant {
             cipher_suite,
             public_key: Bytes::copy_from_slice(public_key),

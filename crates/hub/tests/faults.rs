@@ -17,7 +17,7 @@ fn accepted(response: &[u8]) -> bool {
 }
 
 #[test]
-fn nothing_is_answered_or_sent_before_it_is_durable() {
+fn h_26_nothing_is_answered_or_sent_before_it_is_durable() {
     run(async {
         let world = World::new(Options::default()).await;
         let id = room("one");
@@ -144,7 +144,7 @@ fn a_batch_caught_by_the_fence_is_answered_elsewhere_with_everything_behind_it()
 }
 
 #[test]
-fn an_unknown_result_is_settled_whichever_way_it_went() {
+fn h_26_an_unknown_result_is_settled_whichever_way_it_went() {
     run(async {
         let mut world = World::new(Options::default()).await;
         let id = room("one");
@@ -211,7 +211,7 @@ fn more_than_fits_is_turned_away_before_it_is_decided() {
 }
 
 #[test]
-fn a_killed_hub_has_accepted_what_it_answered_and_a_retry_settles_the_rest() {
+fn s_10_h_26_a_killed_hub_has_accepted_what_it_answered_and_a_retry_settles_the_rest() {
     run(async {
         let mut world = World::new(Options::default()).await;
         let id = room("one");

@@ -53,7 +53,7 @@ fn a_restarted_hub_goes_on_where_the_killed_one_was() {
 }
 
 #[test]
-fn the_same_request_gets_the_same_answer_before_and_after_a_restart_and_is_one_entry() {
+fn h_24_h_35_the_same_request_gets_the_same_answer_before_and_after_a_restart_and_is_one_entry() {
     run(async {
         let mut world = World::new(Options::default()).await;
         let id = room("one");
@@ -73,7 +73,7 @@ fn the_same_request_gets_the_same_answer_before_and_after_a_restart_and_is_one_e
 }
 
 #[test]
-fn of_two_commits_in_one_epoch_one_wins_and_the_other_is_told_the_epoch() {
+fn h_16_s_11_of_two_commits_in_one_epoch_one_wins_and_the_other_is_told_the_epoch() {
     run(async {
         let world = World::new(Options::default()).await;
         let id = room("one");

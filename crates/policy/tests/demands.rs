@@ -166,7 +166,7 @@ fn p_29_a_list_of_changes_is_judged_by_what_comes_of_it() {
 }
 
 #[test]
-fn a_role_may_begin_with_too_few_holders_but_nobody_is_taken_from_it() {
+fn p_29_l_6_a_role_may_begin_with_too_few_holders_but_nobody_is_taken_from_it() {
     let view = World::new(Preset::MultiOrganization).view;
     let dictionary = view.dictionary();
     let list = |names: &[(&str, u32)]| {

@@ -101,7 +101,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn l_6_what_is_accepted_keeps_the_rules_and_what_is_refused_changes_nothing(
+    fn l_6_p_30_what_is_accepted_keeps_the_rules_and_what_is_refused_changes_nothing(
         preset in presets(),
         wishes in proptest::collection::vec(wishes(), 1..4),
     ) {

@@ -173,7 +173,7 @@ fn commit(changes: &[Change]) -> Result<RoomView, Violation> {
 }
 
 #[test]
-fn a_participant_and_its_clients_are_added_together() {
+fn h_11_p_5_l_2_a_participant_and_its_clients_are_added_together() {
     let after = commit(&[Change {
         components: vec![added("erin", MEMBER)],
         adds: vec![client("erin", "phone"), client("erin", "laptop")],
@@ -189,7 +189,7 @@ fn a_participant_and_its_clients_are_added_together() {
 }
 
 #[test]
-fn a_client_of_an_unlisted_user_is_not_added() {
+fn h_11_l_6_a_client_of_an_unlisted_user_is_not_added() {
     let change = Change {
         adds: vec![client("erin", "phone")],
         ..by("alice")
@@ -198,7 +198,7 @@ fn a_client_of_an_unlisted_user_is_not_added() {
 }
 
 #[test]
-fn a_member_may_add_its_own_clients_and_nobody_else() {
+fn p_6_l_5_a_member_may_add_its_own_clients_and_nobody_else() {
     let own = Change {
         adds: vec![client("bob", "laptop")],
         ..by("bob")
@@ -217,7 +217,7 @@ fn a_member_may_add_its_own_clients_and_nobody_else() {
 }
 
 #[test]
-fn a_client_that_is_in_the_group_is_not_added_again() {
+fn p_6_a_client_that_is_in_the_group_is_not_added_again() {
     let change = Change {
         adds: vec![client("bob", "phone")],
         ..by("bob")
@@ -226,7 +226,7 @@ fn a_client_that_is_in_the_group_is_not_added_again() {
 }
 
 #[test]
-fn a_removed_participant_leaves_no_client_behind() {
+fn h_11_p_10_a_removed_participant_leaves_no_client_behind() {
     let half = Change {
         components: vec![removed(1)],
         ..by("alice")
@@ -248,7 +248,7 @@ fn a_removed_participant_leaves_no_client_behind() {
 }
 
 #[test]
-fn a_member_leaves_by_itself_but_removes_nobody() {
+fn p_12_a_member_leaves_by_itself_but_removes_nobody() {
     let leaves = Change {
         components: vec![removed(1)],
         removes: vec![client("bob", "phone")],
@@ -264,7 +264,7 @@ fn a_member_leaves_by_itself_but_removes_nobody() {
 }
 
 #[test]
-fn kicking_takes_clients_and_leaves_the_list_alone() {
+fn p_13_kicking_takes_clients_and_leaves_the_list_alone() {
     let kick = |actor| Change {
         removes: vec![client("bob", "phone")],
         ..by(actor)
@@ -275,7 +275,7 @@ fn kicking_takes_clients_and_leaves_the_list_alone() {
 }
 
 #[test]
-fn what_was_accepted_before_takes_effect_on_what_is_asked_next() {
+fn h_13_what_was_accepted_before_takes_effect_on_what_is_asked_next() {
     let promote = Change {
         components: vec![changed(1, ADMIN)],
         ..by("alice")
@@ -297,7 +297,7 @@ fn what_was_accepted_before_takes_effect_on_what_is_asked_next() {
 }
 
 #[test]
-fn one_user_is_operated_on_once_an_epoch() {
+fn l_3_l_4_one_user_is_operated_on_once_an_epoch() {
     let twice = [
         Change {
             components: vec![changed(1, ADMIN)],
@@ -326,7 +326,7 @@ fn one_user_is_operated_on_once_an_epoch() {
 }
 
 #[test]
-fn a_banned_user_stays_listed_without_clients_and_can_do_nothing() {
+fn p_16_a_banned_user_stays_listed_without_clients_and_can_do_nothing() {
     let ban = Change {
         components: vec![changed(1, BANNED)],
         removes: vec![client("bob", "phone")],
@@ -343,7 +343,7 @@ fn a_banned_user_stays_listed_without_clients_and_can_do_nothing() {
 }
 
 #[test]
-fn a_role_keeps_its_least_number_of_holders() {
+fn l_6_a_role_keeps_its_least_number_of_holders() {
     let leave = Change {
         components: vec![changed(0, MEMBER)],
         ..by("bob")
@@ -382,7 +382,7 @@ fn a_role_keeps_its_least_number_of_holders() {
 }
 
 #[test]
-fn an_external_joiner_adds_itself_where_it_is_listed_or_the_room_is_open() {
+fn p_7_an_external_joiner_adds_itself_where_it_is_listed_or_the_room_is_open() {
     let join = |name: &str, components| Change {
         actor: Actor::Joiner(client(name, "tablet")),
         components,
@@ -415,7 +415,7 @@ fn an_external_joiner_adds_itself_where_it_is_listed_or_the_room_is_open() {
 }
 
 #[test]
-fn a_joiner_that_lost_its_state_replaces_its_own_leaf_only() {
+fn p_6_a_joiner_that_lost_its_state_replaces_its_own_leaf_only() {
     let resync = |removes: ClientUri| Change {
         actor: Actor::Joiner(client("bob", "phone")),
         removes: vec![removes],
@@ -427,7 +427,7 @@ fn a_joiner_that_lost_its_state_replaces_its_own_leaf_only() {
 }
 
 #[test]
-fn roles_and_participants_do_not_change_together() {
+fn l_8_h_13_roles_and_participants_do_not_change_together() {
     let both = Change {
         components: vec![set(ComponentId::ROLES_LIST, &roles()), added("erin", MEMBER)],
         ..by("alice")
@@ -441,7 +441,7 @@ fn roles_and_participants_do_not_change_together() {
 }
 
 #[test]
-fn each_changed_field_of_the_metadata_needs_its_capability() {
+fn l_9_each_changed_field_of_the_metadata_needs_its_capability() {
     let metadata = |name: &str, mood: &str| RoomMetaData {
         room_name: Text(name.into()),
         room_mood: Text(mood.into()),
@@ -463,7 +463,7 @@ fn each_changed_field_of_the_metadata_needs_its_capability() {
 }
 
 #[test]
-fn a_fixed_membership_and_a_single_device_hold() {
+fn p_18_p_20_a_fixed_membership_and_a_single_device_hold() {
     let fixed = BaseRoomPolicy {
         fixed_membership: true,
         ..base()
@@ -482,7 +482,7 @@ fn a_fixed_membership_and_a_single_device_hold() {
 }
 
 #[test]
-fn a_component_has_one_remove_or_its_updates() {
+fn h_22_l_10_a_component_has_one_remove_or_its_updates() {
     let dictionary = room().dictionary().clone();
     let remove = |component| AppDataUpdate {
         component,
@@ -518,7 +518,7 @@ fn any_update() -> impl Strategy<Value = ParticipantListUpdate> {
 
 proptest! {
     #[test]
-    fn a_list_that_updates_make_has_each_user_once_and_only_what_they_say(
+    fn l_1_l_2_l_4_a_list_that_updates_make_has_each_user_once_and_only_what_they_say(
         updates in proptest::collection::vec(any_update(), 1..3)
     ) {
         let before = ParticipantList {

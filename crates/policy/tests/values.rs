@@ -129,7 +129,7 @@ fn p_4_the_first_entry_whose_claims_all_match_wins() {
 }
 
 #[test]
-fn a_40_a_preauthorized_role_is_as_in_the_roles_list() {
+fn p_4_a_preauthorized_role_is_as_in_the_roles_list() {
     let mut role = Preset::Cooperative.roles().roles[2].clone();
     role.capabilities.clear();
     let list = PreAuthData {
@@ -391,7 +391,7 @@ fn p_26_expiration_times_are_in_order() {
 }
 
 #[test]
-fn join_links_change_by_index_of_the_start() {
+fn p_9_join_links_change_by_index_of_the_start() {
     let link = |text: &'static str| JoinLink { join_link: text.into() };
     let links = JoinLinks {
         links: vec![link("a"), link("b"), link("c")],

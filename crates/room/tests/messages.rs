@@ -38,7 +38,7 @@ fn accepted_at(answer: &Answer) -> u64 {
 // Messages.
 
 #[test]
-fn a_message_reaches_every_provider_with_a_client_in_the_room() {
+fn h_40_h_47_a_message_reaches_every_provider_with_a_client_in_the_room() {
     let (mut world, mut alice, mut bob) = pair();
     let body = alice.send(&id(), b"hello").unwrap();
     let answer = world.submit("a.example", &body).unwrap();
@@ -51,7 +51,7 @@ fn a_message_reaches_every_provider_with_a_client_in_the_room() {
 }
 
 #[test]
-fn the_sender_is_told_to_nobody() {
+fn h_33_the_sender_is_told_to_nobody() {
     let (mut world, _, mut bob) = pair();
     let body = bob.send(&id(), b"hello").unwrap();
     world.submit("b.example", &body).unwrap();
@@ -65,7 +65,7 @@ fn the_sender_is_told_to_nobody() {
 }
 
 #[test]
-fn a_message_sent_again_gets_its_first_answer_and_is_distributed_once() {
+fn h_35_a_message_sent_again_gets_its_first_answer_and_is_distributed_once() {
     let (mut world, mut alice, _) = pair();
     let body = alice.send(&id(), b"hello").unwrap();
     let first = world.submit("a.example", &body).unwrap();
@@ -78,7 +78,7 @@ fn a_message_sent_again_gets_its_first_answer_and_is_distributed_once() {
 }
 
 #[test]
-fn accepted_times_increase_though_the_clock_stands_still_or_goes_back() {
+fn h_25_accepted_times_increase_though_the_clock_stands_still_or_goes_back() {
     let (mut world, mut alice, _) = pair();
     world.now = Millis(world.now.0 + 1_000);
     let mut last = 0;
@@ -92,7 +92,7 @@ fn accepted_times_increase_though_the_clock_stands_still_or_goes_back() {
 }
 
 #[test]
-fn messages_of_the_tolerated_epochs_are_accepted_and_older_ones_are_told_the_epoch() {
+fn h_32_messages_of_the_tolerated_epochs_are_accepted_and_older_ones_are_told_the_epoch() {
     let profile = RoomProfile {
         epoch_tolerance: 1,
         ..RoomProfile::default()
@@ -113,7 +113,7 @@ fn messages_of_the_tolerated_epochs_are_accepted_and_older_ones_are_told_the_epo
 }
 
 #[test]
-fn a_message_of_an_epoch_to_come_is_refused() {
+fn h_32_a_message_of_an_epoch_to_come_is_refused() {
     let (mut world, mut alice, _) = pair();
     alice.self_update(&id()).unwrap();
     alice.on_accepted(&id()).unwrap(); // which it was not
@@ -122,7 +122,7 @@ fn a_message_of_an_epoch_to_come_is_refused() {
 }
 
 #[test]
-fn only_application_messages_of_this_group_by_active_participants_are_messages() {
+fn h_30_h_31_l_7_only_application_messages_of_this_group_by_active_participants_are_messages() {
     let (mut world, mut alice, mut bob) = pair();
     let body = bob.send(&id(), b"hello").unwrap();
     let request = SubmitMessageRequest::decode_exact(&body).unwrap();
@@ -176,7 +176,7 @@ fn submit(from: &str, body: &Bytes) -> Command {
 // Joining.
 
 #[test]
-fn a_further_client_of_a_participant_joins_by_itself() {
+fn h_50_s_6_a_further_client_of_a_participant_joins_by_itself() {
     let (mut world, mut alice, mut bob) = pair();
     let mut laptop = member("b.example/d/bob/laptop");
     world.join(&mut laptop, None).unwrap();
@@ -188,7 +188,7 @@ fn a_further_client_of_a_participant_joins_by_itself() {
 }
 
 #[test]
-fn a_client_is_in_the_group_once_and_a_removed_one_does_not_come_back() {
+fn h_12_h_50_a_client_is_in_the_group_once_and_a_removed_one_does_not_come_back() {
     let (mut world, mut alice, _) = pair();
     let mut again = member("b.example/d/bob/phone");
     let refused = world.join(&mut again, None);
@@ -200,7 +200,7 @@ fn a_client_is_in_the_group_once_and_a_removed_one_does_not_come_back() {
 }
 
 #[test]
-fn strangers_and_the_banned_are_granted_nothing_unless_the_room_is_open() {
+fn h_50_p_7_strangers_and_the_banned_are_granted_nothing_unless_the_room_is_open() {
     let (mut world, _, _) = pair();
     let mut stranger = member("c.example/d/carol/phone");
     not_allowed(world.join(&mut stranger, Some(ORDINARY)), "joining by oneself");
@@ -221,7 +221,7 @@ fn strangers_and_the_banned_are_granted_nothing_unless_the_room_is_open() {
 }
 
 #[test]
-fn a_group_info_request_is_signed_by_its_key() {
+fn h_51_a_group_info_request_is_signed_by_its_key() {
     let (mut world, _, bob) = pair();
     let (request, _) = bob.group_info_request(&id()).unwrap();
     let request = GroupInfoRequest::decode_exact(&request).unwrap();
@@ -234,7 +234,7 @@ fn a_group_info_request_is_signed_by_its_key() {
 }
 
 #[test]
-fn a_grant_holds_the_epoch_its_tree_and_what_is_pending() {
+fn h_53_a_grant_holds_the_epoch_its_tree_and_what_is_pending() {
     let (mut world, alice, mut bob) = pair();
     let body = bob.retire(&id()).unwrap();
     world.handshake(&mut bob, &body).unwrap();
@@ -253,7 +253,7 @@ fn a_grant_holds_the_epoch_its_tree_and_what_is_pending() {
 }
 
 #[test]
-fn an_external_commit_takes_every_pending_self_remove_along() {
+fn h_14_h_23_m_4_an_external_commit_takes_every_pending_self_remove_along() {
     let (mut world, mut alice, mut bob) = pair();
     let mut tablet = member("a.example/d/alice/tablet");
     let without = world.external_commit(&mut tablet, None).unwrap();
@@ -280,7 +280,7 @@ fn an_external_commit_takes_every_pending_self_remove_along() {
 // KeyPackages.
 
 #[test]
-fn a_welcome_goes_where_its_key_packages_came_from() {
+fn h_1_h_41_a_welcome_goes_where_its_key_packages_came_from() {
     let (mut world, mut alice, _) = pair();
     let guests = [member("c.example/d/carol/phone"), member("c.example/d/carol/laptop")];
     let packages = world.key_material(&alice, &guests).unwrap();
@@ -300,7 +300,7 @@ fn a_welcome_goes_where_its_key_packages_came_from() {
 }
 
 #[test]
-fn a_key_package_that_does_not_fit_is_not_passed_on() {
+fn h_4_a_key_package_that_does_not_fit_is_not_passed_on() {
     let (mut world, alice, _) = pair();
     let carol = member("c.example/d/carol/phone");
     let dave = member("c.example/d/dave/phone");
@@ -330,7 +330,7 @@ fn a_key_package_that_does_not_fit_is_not_passed_on() {
 }
 
 #[test]
-fn whoever_may_not_add_is_told_no_consent() {
+fn h_2_whoever_may_not_add_is_told_no_consent() {
     let (mut world, _, bob) = pair();
     let stranger = member("c.example/d/carol/phone");
     let ask = |member: &Member, from: &str| Command::AuthorizeKeyMaterial {
@@ -366,7 +366,7 @@ fn whoever_may_not_add_is_told_no_consent() {
 // Replies.
 
 #[test]
-fn refusals_travel_as_the_drafts_say() {
+fn h_16_h_20_h_32_refusals_travel_as_the_drafts_say() {
     let body = Bytes::new();
     let from = provider("b.example");
     let update = Command::Update {
@@ -414,7 +414,7 @@ fn p_31_a_room_of_each_example_policy_is_founded_and_takes_a_participant() {
 }
 
 #[test]
-fn a_room_is_founded_at_its_own_provider_by_a_whole_group_of_its_own() {
+fn m_5_s_1_a_room_is_founded_at_its_own_provider_by_a_whole_group_of_its_own() {
     let (_, good, signer) = founding(&RoomProfile::default());
     let keys = Signers::of(&Rc::new(signer));
     let found = |founding: Founding| Room::found(id(), founding, Millis(1), &keys).map(drop);

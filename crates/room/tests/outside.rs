@@ -410,7 +410,7 @@ fn m_3_extensions_are_changed_by_the_enforcer_alone() {
 }
 
 #[test]
-fn h_21_s_12_a_semi_private_handshake_is_refused_and_openmls_does_not_read_it() {
+fn s_12_h_21_a_semi_private_handshake_is_refused_and_openmls_does_not_read_it() {
     let (mut world, ..) = named_and_settled();
     let info = world.kept_group_info();
     let mut writer = mimi::codec::Writer::default();

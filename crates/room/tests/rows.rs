@@ -171,7 +171,7 @@ fn snapshots_take_the_place_of_deltas_and_old_answers_go() {
 }
 
 #[test]
-fn answers_go_after_a_day() {
+fn h_24_answers_go_after_a_day() {
     let (mut world, mut alice) = World::found(&RoomProfile::default());
     let message = alice.send(&id(), b"hello").unwrap();
     world.submit("a.example", &message).unwrap();
@@ -208,7 +208,7 @@ fn accepted(world: &mut World, raw: &mut Raw, wish: Wish) {
 }
 
 #[test]
-fn a_reinit_by_whom_it_is_allowed_closes_the_room() {
+fn m_6_p_27_a_reinit_by_whom_it_is_allowed_closes_the_room() {
     let (mut world, mut alice) = World::found(&RoomProfile::default());
     let mut raw = world.invite_raw(&mut alice, ADMIN, "a.example/d/mallory/phone");
     let body = raw.commit_by_hand(&reinit()).body();

@@ -53,7 +53,7 @@ fn removed(index: u32) -> ParticipantListUpdate {
 // Commits.
 
 #[test]
-fn one_commit_an_epoch_is_accepted_and_the_loser_learns_where_the_room_is() {
+fn h_16_s_11_one_commit_an_epoch_is_accepted_and_the_loser_learns_where_the_room_is() {
     let (mut world, mut alice, mut bob, _) = trio(ORDINARY);
     let epoch = world.room.epoch();
     let winner = alice.self_update(&id()).unwrap();
@@ -67,7 +67,7 @@ fn one_commit_an_epoch_is_accepted_and_the_loser_learns_where_the_room_is() {
 }
 
 #[test]
-fn a_replayed_bundle_gets_its_first_answer_in_any_later_epoch() {
+fn h_24_a_replayed_bundle_gets_its_first_answer_in_any_later_epoch() {
     let (mut world, mut alice, _, _) = trio(ORDINARY);
     let first = alice.self_update(&id()).unwrap();
     let answer = world.update("a.example", &first).unwrap();
@@ -84,7 +84,7 @@ fn a_replayed_bundle_gets_its_first_answer_in_any_later_epoch() {
 }
 
 #[test]
-fn a_provider_acts_for_its_own_clients_only() {
+fn f_20_h_31_a_provider_acts_for_its_own_clients_only() {
     let (mut world, mut alice, mut bob, mut raw) = trio(ORDINARY);
     let commit = bob.self_update(&id()).unwrap();
     forbidden(world.update("c.example", &commit));
@@ -105,7 +105,7 @@ fn a_provider_acts_for_its_own_clients_only() {
 }
 
 #[test]
-fn a_commit_without_its_own_group_info_is_refused() {
+fn h_17_a_commit_without_its_own_group_info_is_refused() {
     let (mut world, _, _, mut raw) = trio(ORDINARY);
     let former = raw.commit(Wish::default());
     let refused = |world: &mut World, parts: &Parts, group_info: &GroupInfo| {
@@ -131,7 +131,7 @@ fn a_commit_without_its_own_group_info_is_refused() {
 }
 
 #[test]
-fn a_partial_group_info_is_completed_and_kept_whole() {
+fn h_17_a_partial_group_info_is_completed_and_kept_whole() {
     let (mut world, mut alice, mut bob, mut raw) = trio(ORDINARY);
     let parts = raw.commit(Wish::default());
     let view = parts.group_info.view();
@@ -168,7 +168,7 @@ fn a_partial_group_info_is_completed_and_kept_whole() {
 }
 
 #[test]
-fn the_ratchet_tree_is_that_of_the_commit_or_left_to_the_hub() {
+fn h_18_the_ratchet_tree_is_that_of_the_commit_or_left_to_the_hub() {
     let (mut world, _, _, mut raw) = trio(ORDINARY);
     let former = raw.group().export_ratchet_tree();
     let parts = raw.commit(Wish::default());
@@ -193,7 +193,7 @@ fn the_ratchet_tree_is_that_of_the_commit_or_left_to_the_hub() {
 }
 
 #[test]
-fn a_client_whose_user_is_not_listed_is_not_added() {
+fn h_11_a_client_whose_user_is_not_listed_is_not_added() {
     let (mut world, mut alice, mut bob, mut raw) = trio(ADMIN);
     let erin = Raw::new("b.example/d/erin/phone");
     let wish = |list| Wish {
@@ -215,7 +215,7 @@ fn a_client_whose_user_is_not_listed_is_not_added() {
 }
 
 #[test]
-fn a_user_is_removed_with_all_its_clients() {
+fn h_11_h_10_a_user_is_removed_with_all_its_clients() {
     let (mut world, mut alice, _, mut raw) = trio(ADMIN);
     let mut laptop = member("b.example/d/bob/laptop");
     world.join(&mut laptop, None).unwrap();
@@ -242,7 +242,7 @@ fn a_user_is_removed_with_all_its_clients() {
 }
 
 #[test]
-fn an_ordinary_member_removes_nobody_else() {
+fn h_20_p_10_an_ordinary_member_removes_nobody_else() {
     let (mut world, _, mut bob, mut raw) = trio(ORDINARY);
     let alice = raw.leaf_of("a.example/d/alice/phone");
     let parts = raw.commit(Wish {
@@ -261,7 +261,7 @@ fn an_ordinary_member_removes_nobody_else() {
 }
 
 #[test]
-fn each_added_client_is_welcomed_and_nobody_else() {
+fn h_41_h_19_each_added_client_is_welcomed_and_nobody_else() {
     let (mut world, _, _, mut raw) = trio(ADMIN);
     let erin = Raw::new("b.example/d/erin/phone");
     let mut parts = raw.commit(Wish {
@@ -286,7 +286,7 @@ fn each_added_client_is_welcomed_and_nobody_else() {
 // Proposals.
 
 #[test]
-fn a_members_commit_holds_everything_pending() {
+fn h_14_a_members_commit_holds_everything_pending() {
     let (mut world, mut alice, mut bob, mut raw) = trio(ORDINARY);
     let body = bob.retire(&id()).unwrap();
     world.handshake(&mut bob, &body).unwrap();
@@ -308,7 +308,7 @@ fn a_members_commit_holds_everything_pending() {
 }
 
 #[test]
-fn what_is_accepted_takes_effect_before_it_is_committed() {
+fn h_13_what_is_accepted_takes_effect_before_it_is_committed() {
     let (mut world, mut alice, _, mut mallory) = trio(ADMIN);
     let mut trent = world.invite_raw(&mut alice, ADMIN, "c.example/d/trent/phone");
     mallory.catch_up(&world);
@@ -322,7 +322,7 @@ fn what_is_accepted_takes_effect_before_it_is_committed() {
 }
 
 #[test]
-fn one_user_is_operated_on_once_an_epoch() {
+fn l_3_h_20_one_user_is_operated_on_once_an_epoch() {
     let (mut world, _, _, mut raw) = trio(ADMIN);
     let first = raw.propose_list(&changed(1, ADMIN));
     world.update("c.example", &first).unwrap();
@@ -350,7 +350,7 @@ fn one_user_is_operated_on_once_an_epoch() {
 }
 
 #[test]
-fn a_bundle_is_accepted_whole_or_not_at_all() {
+fn h_15_a_bundle_is_accepted_whole_or_not_at_all() {
     let (mut world, _, _, mut raw) = trio(ORDINARY);
     let alice = raw.leaf_of("a.example/d/alice/phone");
     let Raw {
@@ -378,7 +378,7 @@ fn a_bundle_is_accepted_whole_or_not_at_all() {
 }
 
 #[test]
-fn proposals_of_several_clients_do_not_come_as_one() {
+fn h_15_proposals_of_several_clients_do_not_come_as_one() {
     let (mut world, mut alice, _, mut raw) = trio(ADMIN);
     let mut other = world.invite_raw(&mut alice, ADMIN, "c.example/d/trent/phone");
     raw.catch_up(&world);
@@ -393,12 +393,12 @@ fn proposals_of_several_clients_do_not_come_as_one() {
     };
     not_allowed(
         world.update("c.example", &UpdateRequest { bundle }.encode().into()),
-        "several clients",
+        "several senders",
     );
 }
 
 #[test]
-fn a_leaver_is_silent_at_once_and_gone_with_the_next_commit() {
+fn h_12_h_44_h_49_s_5_a_leaver_is_silent_at_once_and_gone_with_the_next_commit() {
     let (mut world, mut alice, mut bob, _) = trio(ORDINARY);
     let early = bob.send(&id(), b"written before").unwrap();
     let body = bob.leave(&id()).unwrap();
@@ -428,7 +428,7 @@ fn a_leaver_is_silent_at_once_and_gone_with_the_next_commit() {
 }
 
 #[test]
-fn whose_removal_was_accepted_neither_speaks_nor_hears_nor_commits() {
+fn h_12_h_48_s_7_whose_removal_was_accepted_neither_speaks_nor_hears_nor_commits() {
     let (mut world, mut alice, mut bob, mut raw) = trio(ADMIN);
     let message = bob.send(&id(), b"hello").unwrap();
     let commit = bob.self_update(&id()).unwrap();
@@ -454,7 +454,7 @@ fn whose_removal_was_accepted_neither_speaks_nor_hears_nor_commits() {
 }
 
 #[test]
-fn a_block_outlives_the_external_commit_that_voids_its_proposal() {
+fn h_12_m_4_a_block_outlives_the_external_commit_that_voids_its_proposal() {
     let (mut world, mut alice, mut bob, mut raw) = trio(ADMIN);
     let body = raw.propose_list(&removed(1));
     world.update("c.example", &body).unwrap();
@@ -473,7 +473,7 @@ fn a_block_outlives_the_external_commit_that_voids_its_proposal() {
 }
 
 #[test]
-fn a_proposed_addition_is_committed_by_another() {
+fn h_11_m_2_a_proposed_addition_is_committed_by_another() {
     let (mut world, mut alice, _, mut raw) = trio(ADMIN);
     let erin = Raw::new("b.example/d/erin/phone");
     let add = raw.propose(Propose::Add(key_package(&erin.key_package())));
@@ -492,7 +492,7 @@ fn a_proposed_addition_is_committed_by_another() {
 }
 
 #[test]
-fn proposals_that_this_hub_does_not_carry_are_refused() {
+fn h_22_m_2_proposals_that_this_hub_does_not_carry_are_refused() {
     let (mut world, _, _, mut raw) = trio(ADMIN);
     let extensions = raw.group().extensions().clone();
     let body = raw.propose(Propose::GroupContextExtensions(extensions));

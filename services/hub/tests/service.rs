@@ -173,7 +173,7 @@ async fn what_is_submitted_reaches_the_inboxes_of_our_own_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_client_reads_the_sealed_group_info_and_joins() {
+async fn h_54_s_6_a_second_client_reads_the_sealed_group_info_and_joins() {
     let world = World::new().await;
     let alice = world.founded().await;
     let mut tablet = Member::new(client("mimi://a.example/d/alice/tablet")).unwrap();
@@ -189,7 +189,7 @@ async fn a_second_client_reads_the_sealed_group_info_and_joins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_cannot_tell_a_room_from_none() {
+async fn h_52_a_stranger_cannot_tell_a_room_from_none() {
     let world = World::new().await;
     world.founded().await;
     let mut mallory = Member::new(client("mimi://m.example/d/mallory/phone")).unwrap();
