@@ -34,7 +34,7 @@ async fn cursor(world: &World, name: &str) -> Cursor {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_follower_gets_what_is_due_to_it_in_order_and_byte_for_byte() {
+async fn h_42_h_46_each_follower_gets_what_is_due_to_it_in_order_and_byte_for_byte() {
     let mut world = World::new(Options::default()).await;
     for n in 0..10 {
         let to = if n % 2 == 0 {
@@ -54,7 +54,7 @@ async fn each_follower_gets_what_is_due_to_it_in_order_and_byte_for_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_follower_holds_nobody_and_gets_everything_when_it_is_back() {
+async fn h_45_s_9_a_dead_follower_holds_nobody_and_gets_everything_when_it_is_back() {
     let mut world = World::new(Options::default()).await;
     world.papers.change("b", |b| b.down = true);
     for _ in 0..20 {
@@ -78,7 +78,7 @@ async fn a_dead_follower_holds_nobody_and_gets_everything_when_it_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_is_waited_for() {
+async fn h_45_retry_after_is_waited_for() {
     let mut world = World::new(Options::default()).await;
     world.papers.change("b", |b| b.busy = Some(Duration::from_secs(1_000)));
     world.append("one", &[B]).await;

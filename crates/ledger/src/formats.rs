@@ -66,7 +66,7 @@ fn sample_rows() -> Vec<(RowId, Row)> {
             },
         ),
         (RowId::Blocked(user.clone()), Row::Blocked),
-        (RowId::Leaving(user), Row::Leaving),
+        (RowId::Leaving(user.clone()), Row::Leaving),
         (
             RowId::Frozen,
             Row::Frozen {
@@ -95,6 +95,13 @@ fn sample_rows() -> Vec<(RowId, Row)> {
             },
         ),
         (RowId::Follower(provider), Row::Follower { since: Seq(12) }),
+        (
+            RowId::Grant(user),
+            Row::Grant {
+                code: Digest([0xc0; 32]),
+                key: octets(b"key"),
+            },
+        ),
     ]
 }
 
@@ -314,6 +321,7 @@ fn row() -> impl Strategy<Value = (RowId, Row)> {
         )),
         (provider(), any::<u64>())
             .prop_map(|(provider, since)| (RowId::Follower(provider), Row::Follower { since: Seq(since) })),
+        (user(), digest(), octets()).prop_map(|(user, code, key)| (RowId::Grant(user), Row::Grant { code, key })),
     ]
 }
 

@@ -299,6 +299,7 @@ mod tag {
     pub(super) const ROUTE: u8 = 10;
     pub(super) const ANSWER: u8 = 11;
     pub(super) const FOLLOWER: u8 = 12;
+    pub(super) const GRANT: u8 = 13;
 }
 
 fn push_row(key: &mut Vec<u8>, id: &RowId) {
@@ -315,6 +316,7 @@ fn push_row(key: &mut Vec<u8>, id: &RowId) {
         RowId::Route(key_package) => push_escaped(key, tag::ROUTE, key_package),
         RowId::Answer(digest) => push_tagged(key, tag::ANSWER, &digest.0),
         RowId::Follower(provider) => push_escaped(key, tag::FOLLOWER, provider.as_str().as_bytes()),
+        RowId::Grant(user) => push_escaped(key, tag::GRANT, user.as_str().as_bytes()),
     }
 }
 
@@ -354,6 +356,7 @@ pub(crate) fn parse_row(key: &[u8], prefix: usize) -> Option<RowId> {
             let octets = unescaped(rest)?;
             std::str::from_utf8(&octets).ok()?.parse().ok().map(RowId::Follower)
         }
+        tag::GRANT => user().map(RowId::Grant),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mimi::Provider;
 use prost::Message;
-use room::{AnswerKind, Chain, Epoch, Millis, Row, RowId, Seq};
+use room::{AnswerKind, Chain, Digest, Epoch, Millis, Row, RowId, Seq};
 
 use crate::value::{self, BadValue};
 
@@ -93,6 +93,14 @@ struct FollowerRow {
     since: u64,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct GrantRow {
+    #[prost(bytes = "bytes", tag = "1")]
+    code: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    key: Bytes,
+}
+
 pub(crate) fn encode(row: &Row) -> Bytes {
     match row.clone() {
         Row::Head {
@@ -138,6 +146,10 @@ pub(crate) fn encode(row: &Row) -> Bytes {
             },
         }),
         Row::Follower { since } => value::encode(&FollowerRow { since: since.0 }),
+        Row::Grant { code, key } => value::encode(&GrantRow {
+            code: Bytes::copy_from_slice(&code.0),
+            key,
+        }),
     }
 }
 
@@ -219,6 +231,14 @@ pub(crate) fn decode(id: &RowId, octets: &Bytes) -> Result<Row, BadValue> {
             let FollowerRow { since } = value::decode(octets)?;
             Row::Follower { since: Seq(since) }
         }
+        RowId::Grant(_) => {
+            let GrantRow { code, key } = value::decode(octets)?;
+            let code = (&*code).try_into().map_err(|_| BadValue("not a digest"))?;
+            Row::Grant {
+                code: Digest(code),
+                key,
+            }
+        }
     })
 }
 
@@ -234,7 +254,8 @@ pub(crate) fn may_be_large(id: &RowId) -> bool {
         | RowId::Frozen
         | RowId::Route(_)
         | RowId::Answer(_)
-        | RowId::Follower(_) => false,
+        | RowId::Follower(_)
+        | RowId::Grant(_) => false,
     }
 }
 

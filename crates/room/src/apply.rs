@@ -13,7 +13,7 @@ use policy::Change;
 use crate::answers::Kept;
 use crate::command::next_accepted;
 use crate::decide::proposals::bundle;
-use crate::decision::{Append, Appended, CommitAppend, KeyMaterialAppend, MessageAppend, ProposalsAppend};
+use crate::decision::{Append, Appended, CommitAppend, GrantAppend, KeyMaterialAppend, MessageAppend, ProposalsAppend};
 use crate::own::Proposed;
 use crate::room::{Route, SNAPSHOT_EPOCHS, changes};
 use crate::row::AnswerKind;
@@ -34,6 +34,7 @@ impl Room {
             Appended::Proposals(proposals) => self.apply_proposals(proposals, now, &mut entries, &mut rows),
             Appended::Message(message) => self.apply_message(message, now, keys, &mut entries, &mut rows),
             Appended::KeyMaterial(material) => self.apply_key_material(material, now, &mut rows),
+            Appended::Grant(grant) => self.apply_grant(grant, &mut rows),
         };
         if !entries.is_empty() {
             rows.insert(RowId::Head, Some(self.head_row()));
@@ -232,6 +233,10 @@ impl Room {
         self.committed = append.after;
         self.effective = self.committed.clone();
         self.unmark_departures(append.joiner.as_ref(), rows);
+        for user in self.grants_over() {
+            self.grants.remove(&user);
+            rows.insert(RowId::Grant(user), None);
+        }
         if let Some(successor) = append.successor {
             rows.insert(
                 RowId::Frozen,
@@ -366,6 +371,17 @@ impl Room {
             self.routes.insert(reference, Route { provider, expires });
         }
         Answer::KeyMaterial(append.response)
+    }
+
+    fn apply_grant(&mut self, append: GrantAppend, rows: &mut Rows) -> Answer {
+        let GrantAppend { user, grant, answer } = append;
+        let row = Row::Grant {
+            code: grant.code,
+            key: grant.key.clone(),
+        };
+        rows.insert(RowId::Grant(user.clone()), Some(row));
+        self.grants.insert(user, grant);
+        Answer::GroupInfo(answer)
     }
 }
 

@@ -7,8 +7,10 @@ use mimi::{Provider, UserUri};
 use openmls::prelude::StagedCommit;
 use policy::RoomView;
 
+use crate::command::GroupInfoGrant;
 use crate::franking::FrankWanted;
 use crate::group::codec::KeptDictionary;
+use crate::joining::Grant;
 use crate::own::Proposed;
 use crate::{Answer, Digest, Entry, Millis, RowChange};
 
@@ -65,6 +67,7 @@ pub(crate) enum Appended {
     Proposals(ProposalsAppend),
     Message(MessageAppend),
     KeyMaterial(KeyMaterialAppend),
+    Grant(GrantAppend),
 }
 
 impl Appended {
@@ -73,7 +76,7 @@ impl Appended {
         match self {
             Self::Commit(commit) => Some(&commit.after),
             Self::Proposals(proposals) => Some(&proposals.proposed.effective),
-            Self::Message(_) | Self::KeyMaterial(_) => None,
+            Self::Message(_) | Self::KeyMaterial(_) | Self::Grant(_) => None,
         }
     }
 }
@@ -115,4 +118,11 @@ pub(crate) struct KeyMaterialAppend {
     /// KeyPackageRefs, who holds them, and until when they are good.
     pub(crate) routes: Vec<(Bytes, Provider, Millis)>,
     pub(crate) response: Bytes,
+}
+
+#[derive(Debug)]
+pub(crate) struct GrantAppend {
+    pub(crate) user: UserUri,
+    pub(crate) grant: Grant,
+    pub(crate) answer: GroupInfoGrant,
 }

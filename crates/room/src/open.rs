@@ -11,6 +11,7 @@ use crate::answers::{Answers, Kept};
 use crate::decide::proposals::bundle;
 use crate::group::Group;
 use crate::group::codec::decode_queued;
+use crate::joining::Grant;
 use crate::room::{Route, view};
 use crate::{Corrupt, Digest, Epoch, Head, Millis, Room, Row, RowId};
 
@@ -36,6 +37,7 @@ struct Rows {
     routes: BTreeMap<Bytes, Route>,
     answers: Answers,
     followers: BTreeMap<Provider, crate::Seq>,
+    grants: BTreeMap<mimi::UserUri, Grant>,
 }
 
 impl Rows {
@@ -100,6 +102,9 @@ impl Rows {
                 }
                 (RowId::Follower(provider), Row::Follower { since }) => {
                     sorted.followers.insert(provider, since);
+                }
+                (RowId::Grant(user), Row::Grant { code, key }) => {
+                    sorted.grants.insert(user, Grant { code, key });
                 }
                 _ => return Err("a row whose value is of another kind"),
             }
@@ -178,6 +183,7 @@ impl Room {
             routes: rows.routes,
             answers: rows.answers,
             followers: rows.followers,
+            grants: rows.grants,
             dictionaries: rows.dictionaries.keys().copied().collect(),
         };
         for (expected, (number, row)) in (0..).zip(std::mem::take(&mut rows.pending)) {

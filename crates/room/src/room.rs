@@ -13,6 +13,7 @@ use policy::{RoomView, Stage, Violation, judge};
 use crate::answers::Answers;
 use crate::franking::check_agent;
 use crate::group::{Group, Snapshot};
+use crate::joining::Grant;
 use crate::{Answer, Applied, Chain, Digest, Epoch, Founding, Keys, Millis, Refusal, Row, RowChange, RowId, Seq};
 
 /// Epochs after which a snapshot takes the place of the deltas since the last one.
@@ -104,6 +105,7 @@ pub struct Room {
     pub(crate) routes: BTreeMap<Bytes, Route>,
     pub(crate) answers: Answers,
     pub(crate) followers: BTreeMap<Provider, Seq>,
+    pub(crate) grants: BTreeMap<UserUri, Grant>,
     /// Dictionaries that the snapshot and the deltas need.
     pub(crate) dictionaries: BTreeSet<Digest>,
 }
@@ -160,6 +162,7 @@ impl Room {
             routes: BTreeMap::new(),
             answers: Answers::default(),
             followers: BTreeMap::new(),
+            grants: BTreeMap::new(),
             dictionaries: BTreeSet::new(),
             id,
         };
@@ -277,6 +280,13 @@ impl Room {
             for (provider, since) in &self.followers {
                 text(list, provider.as_str());
                 since.0.write(list);
+            }
+        });
+        writer.vector(|list| {
+            for (user, grant) in &self.grants {
+                text(list, user.as_str());
+                list.raw(&grant.code.0);
+                grant.key.write(list);
             }
         });
         writer.vector(|list| self.dictionaries.iter().for_each(|digest| list.raw(&digest.0)));

@@ -33,6 +33,8 @@ pub enum RowId {
     Answer(Digest),
     /// A provider to which entries are due.
     Follower(Provider),
+    /// A user who was given the group's information by a join code.
+    Grant(UserUri),
 }
 
 /// The value of a row. `Bytes` in it are encodings of the room's own, versioned by their first octet.
@@ -113,6 +115,13 @@ pub enum Row {
     Follower {
         /// The first entry that was shown to it since it last joined.
         since: Seq,
+    },
+    /// See [`RowId::Grant`].
+    Grant {
+        /// Of the code.
+        code: Digest,
+        /// SignaturePublicKey of the client that asked.
+        key: Bytes,
     },
 }
 

@@ -166,6 +166,58 @@ fn h_30_h_31_l_7_only_application_messages_of_this_group_by_active_participants_
     );
 }
 
+#[test]
+fn h_34_pending_proposals_keep_no_message_out() {
+    let (mut world, mut alice, mut bob) = pair();
+    let message = alice.send(&id(), b"meanwhile").unwrap();
+    let body = bob.retire(&id()).unwrap();
+    world.handshake(&mut bob, &body).unwrap();
+    world.submit("a.example", &message).unwrap();
+    assert_eq!(world.log.last().unwrap().kind, EntryKind::Message);
+}
+
+#[test]
+fn h_36_authenticated_data_is_safe_aad_with_increasing_components() {
+    let (mut world, mut alice, _) = pair();
+    let body = alice.send(&id(), b"hello").unwrap();
+    let request = SubmitMessageRequest::decode_exact(&body).unwrap();
+    let message = &request.app_message;
+    // version, wire_format, group_id, epoch and content_type stand before it.
+    let at = 4 + 1 + message.group_id().unwrap().len() + 8 + 1;
+    let (before, rest) = message.octets().split_at(at);
+    let behind = &rest[1 + message.authenticated_data().unwrap().len()..];
+    let with = |data: &[u8]| {
+        let length = [u8::try_from(data.len()).unwrap()];
+        let octets = [before, &length[..], data, behind].concat();
+        let request = SubmitMessageRequest {
+            app_message: mimi::mls::Message::decode_exact(&octets).unwrap(),
+            ..request.clone()
+        };
+        Bytes::from(request.encode())
+    };
+    not_allowed(world.submit("a.example", &with(&[9])), "SafeAAD");
+    not_allowed(world.submit("a.example", &with(&[])), "SafeAAD");
+    not_allowed(world.submit("a.example", &with(&[6, 0, 2, 0, 0, 1, 0])), "SafeAAD");
+    world.submit("a.example", &with(&[6, 0, 1, 0, 0, 2, 0])).unwrap();
+}
+
+#[test]
+fn h_42_proposals_stand_before_their_commit_and_what_is_of_its_epoch_behind_it() {
+    let (mut world, mut alice, mut bob) = pair();
+    let from = world.log.len();
+    let body = bob.retire(&id()).unwrap();
+    world.handshake(&mut bob, &body).unwrap();
+    world.bring(&mut alice);
+    let commit = alice.commit_pending(&id()).unwrap();
+    world.handshake(&mut alice, &commit).unwrap();
+    world.bring(&mut alice);
+    let message = alice.send(&id(), b"after it").unwrap();
+    world.submit("a.example", &message).unwrap();
+    let entries = world.log[from..].iter();
+    let kinds: Vec<_> = entries.map(|entry| entry.kind).collect();
+    assert_eq!(kinds, [EntryKind::Proposals, EntryKind::Commit, EntryKind::Message]);
+}
+
 fn submit(from: &str, body: &Bytes) -> Command {
     Command::Submit {
         from: provider(from),
@@ -200,7 +252,7 @@ fn h_12_h_50_a_client_is_in_the_group_once_and_a_removed_one_does_not_come_back(
 }
 
 #[test]
-fn h_50_p_7_strangers_and_the_banned_are_granted_nothing_unless_the_room_is_open() {
+fn h_50_p_7_strangers_are_granted_nothing_unless_the_room_is_open() {
     let (mut world, _, _) = pair();
     let mut stranger = member("c.example/d/carol/phone");
     not_allowed(world.join(&mut stranger, Some(ORDINARY)), "joining by oneself");

@@ -25,6 +25,7 @@ fn kind(id: &RowId) -> &'static str {
         RowId::Route(_) => "route",
         RowId::Answer(_) => "answer",
         RowId::Follower(_) => "follower",
+        RowId::Grant(_) => "grant",
     }
 }
 
@@ -38,7 +39,7 @@ fn needless(world: &World) -> Vec<RowId> {
     world.rows.keys().filter(|id| without(id)).cloned().collect()
 }
 
-/// A room with rows of every kind but `frozen`.
+/// A room with rows of every kind but `frozen` and `grant`.
 fn eventful() -> World {
     let (mut world, mut alice) = World::found(&RoomProfile::default());
     let mut bob = member("b.example/d/bob/phone");

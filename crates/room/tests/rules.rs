@@ -283,6 +283,27 @@ fn h_41_h_19_each_added_client_is_welcomed_and_nobody_else() {
     );
 }
 
+#[test]
+fn h_50_p_16_who_is_banned_is_granted_nothing_even_in_an_open_room() {
+    let open = RoomProfile {
+        open: true,
+        ..RoomProfile::default()
+    };
+    let (mut world, mut alice) = World::found(&open);
+    let mut bob = member("b.example/d/bob/phone");
+    world.invite(&mut alice, ORDINARY, &mut [&mut bob]).unwrap();
+    let mut raw = world.invite_raw(&mut alice, ADMIN, "c.example/d/mallory/phone");
+    let leaf = raw.leaf_of("b.example/d/bob/phone");
+    let parts = raw.commit(Wish {
+        removes: vec![leaf],
+        list: Some(changed(1, BANNED)),
+        ..Wish::default()
+    });
+    world.update("c.example", &parts.body()).unwrap();
+    let (request, _) = bob.group_info_request(&id()).unwrap();
+    not_allowed(world.group_info("b.example", &request), "joining by oneself");
+}
+
 // Proposals.
 
 #[test]

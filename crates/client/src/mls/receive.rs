@@ -87,6 +87,25 @@ impl Member {
     /// # Errors
     /// None for what others sent, however wrong: that is a [`Received`]. Only when this client's own state fails.
     pub fn receive(&mut self, room: &RoomUri, fanout: &FanoutMessage) -> Result<Received, MemberError> {
+        let received = self.receive_message(room, fanout)?;
+        // What the hub proposes again because an external commit dropped it: the joiner takes it, too, however it heard
+        // that its commit was accepted.
+        if let FanoutContent::Commit { external_proposals, .. } = &fanout.content
+            && let Some((first, more)) = external_proposals.split_first()
+            && let Some(first) = handshake(first)
+            && let Some(state) = self.rooms.get_mut(room)
+            && first.group_id() == state.group.group_id()
+            && first.epoch() == state.group.epoch()
+        {
+            let proposed = state.receive_proposals(&self.identity, room, first, more)?;
+            if matches!(proposed, Received::AgainstRules { .. } | Received::OutOfStep(_)) {
+                return Ok(proposed);
+            }
+        }
+        Ok(received)
+    }
+
+    fn receive_message(&mut self, room: &RoomUri, fanout: &FanoutMessage) -> Result<Received, MemberError> {
         let octets: &[u8] = fanout.message().octets();
         let Ok(message) = MlsMessageIn::tls_deserialize_exact_bytes(octets) else {
             return Ok(Received::Undecryptable("not an MLSMessage".to_owned()));
@@ -134,17 +153,6 @@ impl Member {
                 let received = state.receive_commit(&self.identity, room, message)?;
                 if received == Received::Removed {
                     self.forget(room);
-                    return Ok(received);
-                }
-                // What the hub proposes again because an external commit dropped it.
-                if let FanoutContent::Commit { external_proposals, .. } = &fanout.content
-                    && let Some((first, more)) = external_proposals.split_first()
-                    && let Some(first) = handshake(first)
-                {
-                    let proposed = state.receive_proposals(&self.identity, room, first, more)?;
-                    if matches!(proposed, Received::AgainstRules { .. } | Received::OutOfStep(_)) {
-                        return Ok(proposed);
-                    }
                 }
                 Ok(received)
             }

@@ -15,7 +15,7 @@ use crate::decision::CommitAppend;
 use crate::group::codec::encode_delta;
 use crate::group::{added, client_of, dictionary_after};
 use crate::room::CLIENTS_MAX;
-use crate::{Digest, Refusal, Room};
+use crate::{Digest, Millis, Refusal, Room};
 
 impl Room {
     pub(super) fn decide_commit(
@@ -23,6 +23,7 @@ impl Room {
         from: &Provider,
         request: Digest,
         bundle: HandshakeBundle,
+        now: Millis,
     ) -> Result<CommitAppend, Refusal> {
         let HandshakeBundle::Commit {
             commit: message,
@@ -41,7 +42,7 @@ impl Room {
         let successor = self.successor(&actor, commit)?;
         let after = match successor {
             Some(_) => self.committed.clone(),
-            None => self.judge_commit(&actor, commit, &staged)?,
+            None => self.judge_commit(&actor, commit, &staged, now)?,
         };
         let group_info = self.group.check_group_info(&group_info, &staged, &message, committer)?;
         self.group.check_tree(&ratchet_tree, &staged)?;
@@ -163,7 +164,13 @@ impl Room {
     }
 
     /// What the commit makes of the room, if its rules let it.
-    fn judge_commit(&self, actor: &Actor, commit: &Commit, staged: &StagedCommit) -> Result<RoomView, Refusal> {
+    fn judge_commit(
+        &self,
+        actor: &Actor,
+        commit: &Commit,
+        staged: &StagedCommit,
+        now: Millis,
+    ) -> Result<RoomView, Refusal> {
         let values: Vec<&QueuedProposal> = staged
             .queued_proposals()
             .filter(|queued| queued.proposal_or_ref_type() == ProposalOrRefType::Proposal)
@@ -179,6 +186,8 @@ impl Room {
             Actor::Member(_) => self.pending.iter().map(|bundle| bundle.change.clone()).collect(),
             Actor::Joiner(joiner) => {
                 own.adds.push(joiner.clone());
+                let key = commit.leaf.as_ref().map(|leaf| leaf.view().signature_key);
+                own.evidence.join_code = key.and_then(|key| self.role_granted(&joiner.user(), key, now));
                 let leaf = commit
                     .leaf
                     .as_ref()

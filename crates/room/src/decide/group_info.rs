@@ -7,13 +7,15 @@ use policy::{Capability, preauth};
 
 use super::decode;
 use crate::command::GroupInfoGrant;
+use crate::decision::{Append, Appended, GrantAppend};
 use crate::group::{Unverified, verify};
-use crate::{Answer, Decision, Refusal, Room};
+use crate::{Answer, Decision, Millis, Refusal, Room};
 
 impl Room {
     /// Grants the GroupInfo to whom an external commit would be granted: a client of a participant who may add its own
-    /// clients, of anybody in an open room, or of who is preauthorized.
-    pub(super) fn decide_group_info(&self, from: &Provider, body: &Bytes) -> Result<Decision, Refusal> {
+    /// clients, of anybody in an open room, of who is preauthorized, or has a join code. The last is remembered: the commit
+    /// will not name the code.
+    pub(super) fn decide_group_info(&self, from: &Provider, body: &Bytes, now: Millis) -> Result<Decision, Refusal> {
         let request: GroupInfoRequest = decode(body)?;
         let client = request.requesting_credential.client();
         let client = client.map_err(|_| Refusal::NotAllowed("a credential that names no client"))?;
@@ -30,11 +32,16 @@ impl Room {
         )
         .map_err(|Unverified| Refusal::NotAllowed("the request is not signed by its key"))?;
         let user = client.user();
-        let may_join = match self.effective.role_index(&user) {
+        let listed = self.effective.role_index(&user);
+        let grant = match listed {
+            Some(_) => None,
+            None => self.grant(&client, &request, now),
+        };
+        let may_join = match listed {
             Some(_) => self.effective.participates(&user) && self.effective.can(&user, Capability::AddOwnClient),
             None => {
                 let claims = preauth::claims(&request.requesting_credential);
-                self.effective.is_open() || self.effective.lets_in(&claims)
+                grant.is_some() || self.effective.is_open() || self.effective.lets_in(&claims)
             }
         };
         if self.blocked.contains(&user) || !may_join || !self.external_commits_allowed() {
@@ -51,10 +58,17 @@ impl Room {
             ratchet_tree: self.group.ratchet_tree(),
             pending_proposals: pending.collect(),
         };
-        Ok(Decision::Answer(Answer::GroupInfo(GroupInfoGrant {
+        let answer = GroupInfoGrant {
             cipher_suite: request.cipher_suite,
             public_key: request.group_info_public_key,
             sealed: content.encode().into(),
-        })))
+        };
+        match grant {
+            Some(grant) if self.grants.get(&user) != Some(&grant) => {
+                let what = Appended::Grant(GrantAppend { user, grant, answer });
+                Ok(Decision::Append(Box::new(Append { now, what })))
+            }
+            _ => Ok(Decision::Answer(Answer::GroupInfo(answer))),
+        }
     }
 }

@@ -10,7 +10,8 @@ mod submit;
 use bytes::Bytes;
 use mimi::mls::{Body, Message, wire_format};
 use mimi::update::{HandshakeBundle, UpdateRequest};
-use mimi::{Decode, Provider, UserUri};
+use mimi::{ClientUri, Decode, Provider, UserUri};
+use policy::preauth;
 
 use crate::command::request_digest;
 use crate::decision::{Append, Appended};
@@ -30,7 +31,7 @@ impl Room {
         match command {
             Command::Update { from, body } => self.decide_update(from, body, now, keys),
             Command::Submit { from, body } => self.decide_submit(from, body, now),
-            Command::GroupInfo { from, body } => self.decide_group_info(from, body),
+            Command::GroupInfo { from, body } => self.decide_group_info(from, body, now),
             Command::ReportAbuse { from, body } => self.decide_report(from, body),
             Command::AuthorizeKeyMaterial { from, body } => self.authorize_key_material(from, body),
             Command::RecordKeyMaterial {
@@ -49,19 +50,24 @@ impl Room {
             return Ok(Decision::Answer(Answer::Update(first.body.clone())));
         }
         let UpdateRequest { bundle } = decode(body)?;
-        self.check_known(from)?;
+        if !self.is_expected(&bundle) {
+            self.check_known(from)?;
+        }
         self.check_open()?;
         for message in bundle.messages() {
             self.check_frame(message)?;
         }
         let what = match bundle {
-            HandshakeBundle::Commit { .. } => Appended::Commit(Box::new(self.decide_commit(from, request, bundle)?)),
+            HandshakeBundle::Commit { .. } => {
+                Appended::Commit(Box::new(self.decide_commit(from, request, bundle, now)?))
+            }
             HandshakeBundle::Proposals { proposals } => {
                 Appended::Proposals(self.decide_proposals(from, request, proposals)?)
             }
         };
         if let Some(after) = what.view() {
             self.check_new_agent(after.dictionary(), keys)?;
+            self.check_new_links(after, now)?;
         }
         Ok(Decision::Append(Box::new(Append { now, what })))
     }
@@ -72,6 +78,20 @@ impl Room {
             return Ok(());
         }
         Err(Refusal::NotAllowed("a provider without participants"))
+    }
+
+    /// Whether a bundle is an external commit of somebody who may come in: by its credential, or by the code with which it
+    /// asked.
+    fn is_expected(&self, bundle: &HandshakeBundle) -> bool {
+        let HandshakeBundle::Commit { commit, .. } = bundle else {
+            return false;
+        };
+        let leaf = commit.commit().and_then(|commit| commit.leaf.as_ref());
+        leaf.is_some_and(|leaf| {
+            let credential = leaf.view().credential();
+            let granted = |client: ClientUri| self.grants.contains_key(&client.user());
+            self.effective.lets_in(&preauth::claims(&credential)) || credential.client().is_ok_and(granted)
+        })
     }
 
     /// Handshakes are in the clear, in a format that the room lists, of this group and of this epoch. A room may list

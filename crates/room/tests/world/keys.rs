@@ -126,7 +126,8 @@ impl World {
         self.room.epoch().0.write(&mut writer);
         2u8.write(&mut writer);
         index.write(&mut writer);
-        writer.opaque(&[]);
+        // No component puts an item in, but some may (mls-extensions §4.9).
+        writer.opaque(&[0]);
         2u8.write(&mut writer);
         writer.raw(proposal);
         let framed = writer.into_octets();

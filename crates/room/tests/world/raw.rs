@@ -16,6 +16,7 @@ use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use openmls_traits::signatures::Signer as _;
 
+use super::keys::bundle;
 use super::{World, id, shown};
 
 pub struct Raw {
@@ -378,13 +379,24 @@ pub fn proposals(messages: &[MlsMessageOut]) -> Bytes {
     .into()
 }
 
-/// UpdateRequest by which a client outside proposes itself in an epoch.
+/// UpdateRequest by which a client outside proposes itself in an epoch. OpenMLS leaves the authenticated data of these
+/// empty, which is none where components may put items in (mls-extensions §4.9).
 pub fn join(raw: &Raw, world: &World, epoch: u64) -> Bytes {
     let info = world.kept_group_info();
-    let group = GroupId::from_slice(info.view().group_context.group_id);
-    let package = key_package(&raw.key_package());
-    let proposal = JoinProposal::new::<openmls_rust_crypto::MemoryStorage>(package, group, epoch.into(), &raw.signer);
-    proposals(&[proposal.unwrap()])
+    let mut writer = Writer::default();
+    writer.raw(&[0, 1, 0, 1]);
+    writer.opaque(info.view().group_context.group_id);
+    epoch.write(&mut writer);
+    3u8.write(&mut writer);
+    writer.opaque(&[0]);
+    2u8.write(&mut writer);
+    1u16.write(&mut writer);
+    writer.raw(&raw.key_package());
+    let framed = writer.into_octets();
+    let mut writer = Writer::default();
+    writer.raw(&framed);
+    writer.opaque(&raw.signer.sign(&sign_content("FramedContentTBS", &framed)).unwrap());
+    bundle(&[Message::decode_exact(&writer.into_octets()).unwrap()])
 }
 
 /// Decodes a KeyPackage.
