@@ -205,6 +205,34 @@ impl Cutter {
     }
 }
 
+/// Reads octets as each kind of frame that a peer may send, and forgets them: the door of tests and fuzzing to the
+/// decoders of this crate.
+///
+/// # Panics
+/// When a decoder breaks its promise.
+pub fn read_frames(octets: &[u8]) {
+    use proto::link::{Answer, Call, FollowerFrame, StreamHeader, hub_frame};
+    let frame = Bytes::copy_from_slice(octets);
+    let _ = decode::<StreamHeader>(frame.clone());
+    let _ = decode::<FollowerFrame>(frame.clone());
+    let _ = decode::<Call>(frame.clone());
+    let _ = decode::<Answer>(frame.clone());
+    if let Ok(frame) = decode_hub_frame(frame)
+        && let Some(hub_frame::Kind::Deliver(deliver)) = frame.kind
+    {
+        assert!(
+            deliver.items.len() <= ITEMS_MAX,
+            "items were counted before one was made"
+        );
+        let _ = check_deliver(&deliver);
+    }
+    let mut cutter = Cutter::default();
+    cutter.push(octets);
+    while let Ok(Some(frame)) = cutter.take(octets.len()) {
+        assert!(frame.len() < octets.len());
+    }
+}
+
 /// Reads the frames of one stream.
 #[derive(Debug)]
 pub(crate) struct FrameReader {

@@ -23,6 +23,8 @@ pub use code::Code;
 pub use connection::Connection;
 pub use endpoint::{ConnectError, Endpoint, SocketFacts};
 pub use fanout::{Delivery, Fanout};
+#[doc(hidden)]
+pub use frame::read_frames;
 pub use limits::Limits;
 pub use proto::link::{Acknowledge, Answer, Call, Deliver, Item, ItemRefusal, item};
 pub use serve::{Service, Unavailable, serve};

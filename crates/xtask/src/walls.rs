@@ -55,6 +55,7 @@ pub const WALLS: &[(&str, &[&str])] = &[
     ("daemon", &["*", "actix"]),
     ("client", &["*", "!mimi", "!policy", "!proto", "actix", "fjall"]),
     ("sim", &["nave", "nave-edge", "nave-hub", "nave-follower"]),
+    ("hostile", &["*", "!link", "!mimi", "!peer", "!policy"]),
     ("oracle", &["*"]),
     ("xtask", &["*"]),
     (
@@ -120,7 +121,7 @@ pub fn check(walls: &[(&str, &[&str])], imports: &BTreeMap<String, BTreeSet<Stri
             if let Some((_, user)) = SOLE_USERS.iter().find(|(name, user)| name == import && user != member) {
                 breaches.push(format!("{member} imports {import}, which only {user} may"));
             }
-            if import == "sim" || import == "xtask" {
+            if ["hostile", "sim", "xtask"].contains(&import.as_str()) {
                 breaches.push(format!("{member} imports {import}, on which nothing depends"));
             }
         }
