@@ -1,26 +1,25 @@
 //! `nave demo`: three providers, one room, and clients that check what they are shown. The providers are started in this
 //! process, or run already; either way the clients reach them through their public ports only.
 
-mod cast;
-mod party;
+pub mod acts;
+pub mod cast;
+pub mod party;
 mod play;
 mod report;
+pub mod stage;
 mod tally;
 mod view;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
 use mimi::Provider;
 
-use crate::config::Config;
-use crate::init::{CONFIG, Plan, add_peer};
-use crate::provider::Running;
 use cast::Cast;
 use play::Play;
 use report::{Report, Step};
+use stage::Stage;
 use tally::Outcome;
 use view::View;
 
@@ -53,15 +52,9 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
                 temporary.path()
             }
         };
-        let configs = prepare(directory)?;
-        let mut running = Vec::new();
-        for config in &configs {
-            running.push(Box::pin(Running::start(Config::load(config)?)).await?);
-        }
-        let report = play(view, &configs, options.messages, began).await;
-        for provider in running {
-            provider.stop().await;
-        }
+        let stage = Box::pin(Stage::set(directory)).await?;
+        let report = play(view, stage.configs(), options.messages, began).await;
+        stage.strike().await;
         report
     } else {
         play(view, &options.against, options.messages, began).await
@@ -94,55 +87,4 @@ async fn play(view: View, configs: &[PathBuf], messages: u32, began: Instant) ->
             Report::of(vec![step], Outcome::default(), false, Vec::new())
         }
     }
-}
-
-/// Makes the directories of three providers that know each other, on free loopback ports. What a run before made is used
-/// again as it is.
-fn prepare(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let names = ["a", "b", "c"];
-    let made: Vec<PathBuf> = names.iter().map(|name| directory.join(name).join(CONFIG)).collect();
-    if made.iter().all(|config| config.exists()) {
-        return Ok(made);
-    }
-    let mut plans = Vec::new();
-    for name in names {
-        let domain: Provider = format!("{name}.example").parse()?;
-        let home = directory.join(name);
-        let [listen, api, admin] = free_ports()?;
-        let user = match name {
-            "a" => "alice",
-            "b" => "bob",
-            _ => "cathy",
-        };
-        let plan = Plan {
-            directory: home,
-            domain,
-            listen,
-            api,
-            admin,
-            ca: None,
-            user: user.to_owned(),
-        };
-        plans.push((plan.carry_out()?, plan));
-    }
-    for (config, plan) in &plans {
-        for (_, other) in plans.iter().filter(|(_, other)| other.domain != plan.domain) {
-            let roots = std::path::absolute(other.directory.join(daemon::certificates::CA_CERTIFICATE))?;
-            add_peer(config, &other.domain, other.listen, &roots)?;
-        }
-    }
-    Ok(plans.into_iter().map(|(config, _)| config).collect())
-}
-
-/// Three ports that were free a moment ago; the first for TCP and UDP alike.
-fn free_ports() -> anyhow::Result<[SocketAddr; 3]> {
-    for _ in 0..64 {
-        let held: Result<Vec<TcpListener>, _> = (0..3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
-        let addresses: Result<Vec<SocketAddr>, _> = held?.iter().map(TcpListener::local_addr).collect();
-        let addresses = addresses?;
-        if std::net::UdpSocket::bind(addresses[0]).is_ok() {
-            return Ok([addresses[0], addresses[1], addresses[2]]);
-        }
-    }
-    anyhow::bail!("no free ports on the loopback interface")
 }

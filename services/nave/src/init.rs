@@ -149,7 +149,7 @@ key = "api.key"
 name = "{user}"
 token_sha256 = "{token}"
 # May see and close reports of abuse in this provider's rooms (`Moderation`).
-# moderator = true
+moderator = true
 
 # What a client of that user needs. `nave demo --against` reads this; `nave serve` does not.
 [client]

@@ -84,7 +84,7 @@ fn limits_rates_assets_and_moderators_are_configured() {
     assert_eq!(config.edge.rates, nave_edge::RateLimits::default());
     assert_eq!(config.assets.directory, root.path().join("a/assets"));
     assert_eq!(config.assets.gateway_secret, Some(root.path().join("a/gateway.secret")));
-    assert!(!config.users[0].moderator);
+    assert!(config.users[0].moderator);
 
     // What the file shows behind a `#` are the defaults, and good as they stand.
     let text = std::fs::read_to_string(&path).unwrap();

@@ -25,7 +25,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use mimi::codec::Decode as _;
-use mimi::{ClientUri, ComponentId, ParticipantList, ParticipantListUpdate, RoomUri, UserUri};
+use mimi::{ClientUri, ComponentId, ParticipantList, ParticipantListUpdate, Provider, RoomUri, UserUri};
 use openmls::ciphersuite::hash_ref::ProposalRef;
 use openmls::prelude::{Ciphersuite, LeafNodeIndex, MlsGroup, OpenMlsProvider as _, Proposal, Sender};
 
@@ -266,6 +266,11 @@ impl Member {
     /// A component of the room (draft-ietf-mls-extensions §4.6), as it is encoded.
     pub fn component(&self, room: &RoomUri, component: ComponentId) -> Option<&[u8]> {
         dictionary::component(self.rooms.get(room)?.group.extensions(), component)
+    }
+
+    /// The providers whose proposals the room takes: its external senders (RFC 9420 §12.1.8.1), in their order.
+    pub fn external_senders(&self, room: &RoomUri) -> Result<Vec<Provider>, MemberError> {
+        Ok(self.room(room)?.senders())
     }
 
     /// The room's cipher suite.

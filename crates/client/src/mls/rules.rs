@@ -31,6 +31,14 @@ impl Room {
         RoomView::new(dictionary::dictionary(self.group.extensions()), clients?)
     }
 
+    /// The external senders that are providers.
+    pub(super) fn senders(&self) -> Vec<Provider> {
+        let senders = self.group.extensions().external_senders().into_iter().flatten();
+        senders
+            .filter_map(|sender| preauth::provider(&credential_of(sender)?))
+            .collect()
+    }
+
     /// Whether the proposals that wait keep the rules, in the order in which the hub accepted them.
     pub(super) fn judge_proposals(&self, room: &RoomUri) -> Result<(), Violation> {
         let queued: BTreeMap<&[u8], &QueuedProposal> = self
@@ -146,7 +154,7 @@ impl Room {
                 let index = index.and_then(|index| usize::try_from(index).ok());
                 let sender = senders.and_then(|senders| senders.get(index?));
                 let credential = sender.and_then(credential_of).ok_or(NAMELESS)?;
-                let provider = provider_of(&credential).ok_or(NAMELESS)?;
+                let provider = preauth::provider(&credential).ok_or(NAMELESS)?;
                 Ok((Actor::Sender(provider), preauth::claims(&credential)))
             }
             Sender::NewMemberProposal | Sender::NewMemberCommit => match proposal {
@@ -227,7 +235,9 @@ impl Room {
         let hub = |extensions: &Extensions<GroupContext>| -> Option<ExternalSender> {
             let mut senders = extensions.external_senders()?.iter();
             senders
-                .find(|sender| credential_of(sender).and_then(|it| provider_of(&it)).as_ref() == Some(room.provider()))
+                .find(|sender| {
+                    credential_of(sender).and_then(|it| preauth::provider(&it)).as_ref() == Some(room.provider())
+                })
                 .cloned()
         };
         if others(before) != others(after) || hub(before) != hub(after) {
@@ -278,10 +288,4 @@ fn credential_of(sender: &ExternalSender) -> Option<Credential> {
     let octets = sender.tls_serialize_detached().ok()?;
     let sender = mimi::mls::ExternalSender::decode_exact(&octets).ok()?;
     Some(sender.credential)
-}
-
-/// The provider that an external sender is.
-fn provider_of(credential: &Credential) -> Option<Provider> {
-    let identity = std::str::from_utf8(credential.basic_identity()?).ok()?;
-    identity.strip_prefix("mimi://")?.parse().ok()
 }

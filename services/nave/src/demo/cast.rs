@@ -9,14 +9,16 @@ use mimi::{ClientUri, Provider, RoomUri, UserUri};
 use crate::config::Config;
 
 /// One user at its provider.
-pub(super) struct CastMember {
-    pub(super) api: Api,
+#[derive(Debug)]
+pub struct CastMember {
+    /// The provider, with the user's token.
+    pub api: Api,
     user: UserUri,
 }
 
 impl CastMember {
     /// The URI of one of the user's clients. Each run has clients of its own: secrets do not outlive a run.
-    pub(super) fn client(&self, device: &str) -> anyhow::Result<ClientUri> {
+    pub fn client(&self, device: &str) -> anyhow::Result<ClientUri> {
         let name = self.user.as_str().rsplit('/').next().context("a user without a name")?;
         let run = std::process::id();
         Ok(format!("mimi://{}/d/{name}/{device}-{run}", self.user.provider()).parse()?)
@@ -24,13 +26,15 @@ impl CastMember {
 }
 
 /// The users of the providers a (the hub), b and c.
-pub(super) struct Cast {
-    pub(super) users: [CastMember; 3],
+#[derive(Debug)]
+pub struct Cast {
+    /// One of each provider.
+    pub users: [CastMember; 3],
 }
 
 impl Cast {
     /// Asks each provider who the user of its configuration is.
-    pub(super) async fn of(configs: &[PathBuf]) -> anyhow::Result<(Self, Vec<Provider>)> {
+    pub async fn of(configs: &[PathBuf]) -> anyhow::Result<(Self, Vec<Provider>)> {
         ensure!(
             configs.len() == 3,
             "the demo plays with three providers: name three configurations, not {}",
@@ -52,7 +56,7 @@ impl Cast {
     }
 
     /// A room of the first provider that no run before had.
-    pub(super) fn room(&self) -> anyhow::Result<RoomUri> {
+    pub fn room(&self) -> anyhow::Result<RoomUri> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
         let hub = self.users[0].user.provider();
         Ok(format!("mimi://{hub}/r/clubhouse-{}", now.as_millis()).parse()?)

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use client::api::Api;
-use client::mls::{Member, Message, Received, Submitted};
+use client::mls::{Franked, Member, Message, Received, Submitted};
 use client::session::{Happening, Options, Session};
+use mimi::content::{MessageId, NestedPart};
 use mimi::{ClientUri, RoomUri, UserUri};
 use tokio::sync::{mpsc, watch};
 
 use super::tally::{Mark, Party as Place, Tally};
 
 /// For how long anything is waited for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// KeyPackages that each client uploads: one for each time that it can be invited.
 const KEY_PACKAGES: usize = 8;
 
@@ -23,7 +24,8 @@ const KEY_PACKAGES: usize = 8;
 type Part = Arc<Mutex<Option<(Place, Arc<Burst>)>>>;
 
 /// The burst's book and clock, shared by all parties.
-pub(super) struct Burst {
+#[derive(Debug)]
+pub struct Burst {
     tally: Mutex<Tally>,
     began: Instant,
 }
@@ -46,11 +48,10 @@ impl Burst {
 }
 
 /// What one client has seen of the room, outside the burst.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Seen {
     epoch: u64,
     messages: Vec<Message>,
-    proposals: usize,
     removed: bool,
     /// What the hub's seq stood for, to notice two entries for one.
     seqs: BTreeMap<u64, u64>,
@@ -59,12 +60,18 @@ struct Seen {
 }
 
 /// One client of the demo.
-pub(super) struct Party {
-    pub(super) name: &'static str,
-    pub(super) client: ClientUri,
-    pub(super) room: RoomUri,
-    pub(super) session: Session,
-    pub(super) api: Api,
+#[derive(Debug)]
+pub struct Party {
+    /// What people call it.
+    pub name: &'static str,
+    /// Its URI.
+    pub client: ClientUri,
+    /// The room that it watches.
+    pub room: RoomUri,
+    /// It at work.
+    pub session: Session,
+    /// Its provider.
+    pub api: Api,
     seen: Arc<Mutex<Seen>>,
     progress: watch::Receiver<u64>,
     burst: Part,
@@ -72,12 +79,7 @@ pub(super) struct Party {
 
 impl Party {
     /// A client with KeyPackages at its provider and an open event stream.
-    pub(super) async fn join_in(
-        name: &'static str,
-        api: Api,
-        client: ClientUri,
-        room: RoomUri,
-    ) -> anyhow::Result<Self> {
+    pub async fn join_in(name: &'static str, api: Api, client: ClientUri, room: RoomUri) -> anyhow::Result<Self> {
         let member = Member::new(client.clone())?;
         let options = Options {
             patience: PATIENCE,
@@ -110,11 +112,13 @@ impl Party {
         })
     }
 
-    pub(super) fn user(&self) -> UserUri {
+    /// Whose client it is.
+    pub fn user(&self) -> UserUri {
         self.client.user()
     }
 
-    pub(super) fn epoch(&self) -> u64 {
+    /// The epoch that it is in; 0 outside the room.
+    pub fn epoch(&self) -> u64 {
         self.session
             .member(|member| member.epoch(&self.room))
             .unwrap_or_default()
@@ -126,37 +130,78 @@ impl Party {
     }
 
     /// Messages decrypted so far.
-    pub(super) fn decrypted(&self) -> u64 {
+    pub fn decrypted(&self) -> u64 {
         self.seen().decrypted
     }
 
     /// Waits until the client is in this epoch or a later one.
-    pub(super) async fn reaches(&self, epoch: u64) -> anyhow::Result<()> {
+    pub async fn reaches(&self, epoch: u64) -> anyhow::Result<()> {
         self.until(&format!("epoch {epoch}"), |_| self.epoch() >= epoch).await
     }
 
     /// Waits for a message with this content.
-    pub(super) async fn reads(&self, content: &[u8]) -> anyhow::Result<Message> {
+    pub async fn reads(&self, content: &[u8]) -> anyhow::Result<Message> {
         let found = |seen: &Seen| seen.messages.iter().find(|message| message.data == content).cloned();
         self.until("a message", |seen| found(seen).is_some()).await?;
         found(&self.seen()).context("a message that was there is gone")
     }
 
+    /// Waits for what was said with this id.
+    pub async fn hears(&self, id: MessageId) -> anyhow::Result<Message> {
+        let is_it = |message: &&Message| message.content.said().is_some_and(|said| said.id == id);
+        let found = |seen: &Seen| seen.messages.iter().find(is_it).cloned();
+        self.until("what was said", |seen| found(seen).is_some()).await?;
+        found(&self.seen()).context("a message that was there is gone")
+    }
+
+    /// Says a text in the room, as a message content; gives it as `reader` was shown it, franked by the hub.
+    pub async fn says(&self, text: &str, reader: &Self) -> anyhow::Result<Message> {
+        let sent = self.session.say(&self.room, NestedPart::text(text)).await?;
+        let message = reader.hears(sent.id).await?;
+        ensure!(message.sender == self.client, "a message of {}", message.sender);
+        ensure!(
+            message.franked == Franked::Verified,
+            "the frank is {:?}",
+            message.franked
+        );
+        Ok(message)
+    }
+
+    /// The contents of all messages that it was shown outside a burst, its own included, in their order.
+    pub fn messages(&self) -> Vec<Bytes> {
+        self.seen()
+            .messages
+            .iter()
+            .map(|message| message.data.clone())
+            .collect()
+    }
+
     /// Waits until this many proposals are pending.
-    pub(super) async fn has_pending(&self, proposals: usize) -> anyhow::Result<()> {
-        self.until("pending proposals", |seen| seen.proposals >= proposals)
-            .await
+    pub async fn has_pending(&self, proposals: usize) -> anyhow::Result<()> {
+        let pending = || self.session.member(|member| member.pending_proposals(&self.room));
+        self.until("pending proposals", |_| pending() >= proposals).await
+    }
+
+    /// Waits until it is in a room, be it another than the one it watches.
+    pub async fn is_in(&self, room: &RoomUri) -> anyhow::Result<()> {
+        let epoch = || self.session.member(|member| member.epoch(room));
+        self.until("its Welcome", |_| epoch().is_some()).await
+    }
+
+    /// The URI of another room at the hub of the one that it watches.
+    pub fn another_room(&self, name: &str) -> anyhow::Result<RoomUri> {
+        Ok(format!("{}-{name}", self.room).parse()?)
     }
 
     /// Waits until the client knows that it was removed.
-    pub(super) async fn is_removed(&self) -> anyhow::Result<()> {
+    pub async fn is_removed(&self) -> anyhow::Result<()> {
         self.until("its removal", |seen| seen.removed).await?;
         self.seen().removed = false;
         Ok(())
     }
 
     /// Everything that should not have happened at this client.
-    pub(super) fn faults(&self) -> Vec<String> {
+    pub fn faults(&self) -> Vec<String> {
         let gaps = match self.session.gaps() {
             0 => None,
             gaps => Some(format!("{gaps} positions of the inbox never came")),
@@ -171,12 +216,12 @@ impl Party {
     }
 
     /// Encrypts without sending.
-    pub(super) fn encrypt(&self, content: &[u8]) -> anyhow::Result<Bytes> {
+    pub fn encrypt(&self, content: &[u8]) -> anyhow::Result<Bytes> {
         Ok(self.session.member(|member| member.send(&self.room, content))?)
     }
 
     /// Submits what was encrypted before, again and again until it is answered: the same octets have one effect.
-    pub(super) async fn submit(&self, body: Bytes) -> anyhow::Result<Submitted> {
+    pub async fn submit(&self, body: Bytes) -> anyhow::Result<Submitted> {
         let began = Instant::now();
         loop {
             match self.api.submit(&self.client, &self.room, body.clone()).await {
@@ -224,8 +269,8 @@ impl Reader {
         while let Some(happening) = happenings.recv().await {
             if happening.room == self.room {
                 self.take(happening);
-                self.told.send_modify(|count| *count += 1);
             }
+            self.told.send_modify(|count| *count += 1);
         }
     }
 
@@ -237,16 +282,18 @@ impl Reader {
         match happening.received {
             Received::Joined { epoch } => {
                 seen.epoch = epoch;
-                seen.proposals = 0;
             }
             Received::EpochChanged { epoch, .. } => {
                 let before = std::mem::replace(&mut seen.epoch, epoch);
                 if epoch < before {
                     seen.faults.push(format!("epoch {epoch} after {before}"));
                 }
-                seen.proposals = 0;
             }
-            Received::Message(message) if message.mine => {}
+            Received::Message(message) if message.mine => {
+                if Mark::of(&message.data).is_none() {
+                    seen.messages.push(message);
+                }
+            }
             Received::Message(message) => {
                 seen.decrypted += 1;
                 let late = message.epoch < seen.epoch;
@@ -259,12 +306,11 @@ impl Reader {
                     _ => seen.messages.push(message),
                 }
             }
-            Received::Proposals { pending } => seen.proposals = pending,
             Received::Removed => seen.removed = true,
             Received::Undecryptable(why) => seen.faults.push(format!("cannot decrypt: {why}")),
             Received::AgainstRules { why, .. } => seen.faults.push(format!("against the rules: {why}")),
             Received::OutOfStep(why) => seen.faults.push(format!("out of step: {why}")),
-            Received::Duplicate | Received::NotForMe => {}
+            Received::Proposals { .. } | Received::Duplicate | Received::NotForMe => {}
         }
     }
 }

@@ -4,20 +4,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
-use client::mls::{Answered, ORDINARY, RoomProfile, Submitted};
+use anyhow::ensure;
+use client::mls::RoomProfile;
 use mimi::RoomUri;
 
+use super::acts::{self, LATE};
 use super::cast::Cast;
-use super::party::{Burst, PATIENCE, Party};
+use super::party::{Burst, Party};
 use super::report::{ClientReport, Report, Step};
-use super::tally::{Mark, Outcome};
+use super::tally::Outcome;
 use super::view::View;
-
-/// Octets of each message of the burst before encryption.
-const CONTENT_BYTES: usize = 256;
-/// Messages that each party encrypts, and sends only when the epoch has moved on.
-const LATE: u32 = 5;
 
 /// Everything about one play.
 pub(super) struct Play {
@@ -31,7 +27,7 @@ pub(super) struct Play {
 }
 
 /// The names of the steps, in their order.
-pub(super) const STEPS: [&str; 11] = [
+pub(super) const STEPS: [&str; 16] = [
     "providers",
     "create-room",
     "invite-b",
@@ -41,6 +37,11 @@ pub(super) const STEPS: [&str; 11] = [
     "second-client",
     "commit-race",
     "return-b",
+    "consent",
+    "policy-refusal",
+    "abuse-report",
+    "asset-proxy",
+    "asset-ohttp",
     "burst",
     "agreement",
 ];
@@ -102,13 +103,13 @@ impl Play {
         })
         .await?;
 
-        let invite = invite(&alice, &bob, [&alice, &bob]);
+        let invite = acts::invite(&alice, &bob, [&alice, &bob]);
         self.step(STEPS[2], Instant::now(), invite, |()| {
             "key material from b; b joins by Welcome".to_owned()
         })
         .await?;
 
-        let invite = self::invite(&bob, &cathy, [&alice, &bob, &cathy]);
+        let invite = acts::invite(&bob, &cathy, [&alice, &bob, &cathy]);
         let note = "b's user invites; the hub relays the key material of c".to_owned();
         self.step(STEPS[3], Instant::now(), invite, |()| note).await?;
 
@@ -128,7 +129,7 @@ impl Play {
         })
         .await?;
 
-        let leave = leave(&bob, &alice, &cathy);
+        let leave = acts::leave(&bob, &alice, &cathy);
         let note = "proposals cached; a commit without them refused, with them accepted".to_owned();
         self.step(STEPS[5], Instant::now(), leave, |()| note).await?;
 
@@ -145,21 +146,23 @@ impl Play {
         let note = |_: &Party| "joins by groupInfo and an external commit".to_owned();
         let laptop = self.step(STEPS[6], Instant::now(), second, note).await?;
 
-        let race = race(&alice, &cathy, &laptop);
+        let race = acts::race(&alice, &cathy, &laptop);
         let note = |current: &u64| format!("one won; the other was told epoch {current}, and won the next");
         self.step(STEPS[7], Instant::now(), race, note).await?;
 
-        let back = self::invite(&cathy, &bob, [&alice, &bob, &cathy, &laptop]);
+        let back = acts::invite(&cathy, &bob, [&alice, &bob, &cathy, &laptop]);
         self.step(STEPS[8], Instant::now(), back, |()| {
             "c's user invites b's user again".to_owned()
         })
         .await?;
 
         let parties = [alice, bob, cathy, laptop];
+        self.manners(&parties).await?;
+
         let began = Instant::now();
         let burst = Arc::new(Burst::new(parties.len()));
         let bar = self.view.burst(u64::from(self.messages) * (parties.len() as u64 - 1));
-        let sent = send_all(&parties, self.messages, &burst, &bar).await;
+        let sent = acts::send_all(&parties, self.messages, &burst, &bar).await;
         bar.finish_and_clear();
         self.burst = burst.tally().outcome();
         let told = self.burst.clone();
@@ -187,11 +190,11 @@ impl Play {
                 told.sent, told.delivered, told.late
             )
         };
-        self.step(STEPS[9], began, checked, note).await?;
+        self.step(STEPS[14], began, checked, note).await?;
 
-        let agreed = agree(&parties);
+        let agreed = acts::agree(&parties);
         let note = |epoch: &u64| format!("all in epoch {epoch}");
-        self.agreement = self.step(STEPS[10], Instant::now(), agreed, note).await.is_ok();
+        self.agreement = self.step(STEPS[15], Instant::now(), agreed, note).await.is_ok();
         let clients = parties.iter().enumerate().map(|(place, party)| ClientReport {
             client: party.client.to_string(),
             room: room.to_string(),
@@ -200,6 +203,48 @@ impl Play {
             decrypted: party.decrypted(),
         });
         self.clients = clients.collect();
+        Ok(())
+    }
+
+    /// What the rules of the room and its users forbid, and what assets and reports of abuse are for.
+    async fn manners(&mut self, parties: &[Party; 4]) -> anyhow::Result<()> {
+        let [alice, bob, cathy, _] = parties;
+        let consent = acts::consent(alice, bob);
+        self.step(STEPS[9], Instant::now(), consent, |()| {
+            "b's user wants to be asked: refused, then asked, granted and added".to_owned()
+        })
+        .await?;
+
+        let everybody: Vec<&Party> = parties.iter().collect();
+        let refused = acts::policy_refusal(bob, cathy, &everybody);
+        let note = "an ordinary user bans nobody and makes nobody an administrator".to_owned();
+        self.step(STEPS[10], Instant::now(), refused, |()| note).await?;
+
+        let report = acts::abuse_report(cathy, bob, alice);
+        self.step(STEPS[11], Instant::now(), report, |()| {
+            "a's moderator sees one message proven, one disproven".to_owned()
+        })
+        .await?;
+
+        let plain = acts::ASSET;
+        let proxied = async {
+            let shared = acts::share_asset(cathy, bob, plain).await?;
+            let fetched = bob.session.download(&bob.room, &cathy.user(), &shared).await?;
+            ensure!(fetched == plain, "not the asset that was shared");
+            Ok(shared)
+        };
+        let note = "b's user opens an asset of c's, fetched by the hub".to_owned();
+        let shared = self.step(STEPS[12], Instant::now(), proxied, |_| note).await?;
+
+        let oblivious = async {
+            let fetched = bob.session.download_obliviously(&bob.room, &cathy.user(), &shared);
+            ensure!(fetched.await? == plain, "not the asset that was shared");
+            Ok(())
+        };
+        self.step(STEPS[13], Instant::now(), oblivious, |()| {
+            "the same, and b does not learn which".to_owned()
+        })
+        .await?;
         Ok(())
     }
 
@@ -224,177 +269,4 @@ impl Play {
         self.steps.push(step);
         result
     }
-}
-
-/// `host` adds the user of `guest`; everybody in `members` arrives in the epoch of that commit.
-async fn invite<const N: usize>(host: &Party, guest: &Party, members: [&Party; N]) -> anyhow::Result<()> {
-    host.session.add_user(&host.room, &guest.user(), ORDINARY).await?;
-    let epoch = host.epoch();
-    for party in members {
-        party.reaches(epoch).await?;
-    }
-    Ok(())
-}
-
-/// The user of `leaver` leaves: the hub keeps its proposals, refuses the next commit without them, accepts one with them.
-async fn leave(leaver: &Party, committer: &Party, witness: &Party) -> anyhow::Result<()> {
-    let room = &leaver.room;
-    // Made before the proposals are known, so without them.
-    let without = committer.session.member(|member| member.self_update(room))?;
-    leaver.session.leave(room).await?;
-    let answer = committer.api.update(&committer.client, room, without).await?;
-    match committer.session.member(|member| member.on_answer(room, &answer))? {
-        Answered::NotAllowed(_) => {}
-        other => bail!("a commit without the pending proposals was answered {other:?}"),
-    }
-    for party in [committer, witness] {
-        party.has_pending(1).await?;
-    }
-    committer.session.commit_pending(room).await?;
-    leaver.is_removed().await?;
-    witness.reaches(committer.epoch()).await?;
-    leaver.session.unfollow(room).await?;
-    leaver.session.member(|member| member.forget(room));
-    Ok(())
-}
-
-/// Two clients commit in the same epoch: one wins, the other is told the current epoch and succeeds when it tries again.
-/// Returns the epoch that it was told.
-async fn race(one: &Party, other: &Party, witness: &Party) -> anyhow::Result<u64> {
-    let room = &one.room;
-    one.reaches(other.epoch()).await?;
-    other.reaches(one.epoch()).await?;
-    let before = one.epoch();
-    let bodies = [one, other].map(|party| party.session.member(|member| member.self_update(room)));
-    let [first, second] = bodies;
-    let (first, second) = tokio::join!(
-        one.api.update(&one.client, room, first?),
-        other.api.update(&other.client, room, second?)
-    );
-    let mut losers = Vec::new();
-    for (party, answer) in [(one, first?), (other, second?)] {
-        match party.session.member(|member| member.on_answer(room, &answer))? {
-            Answered::Accepted(_) => {}
-            Answered::WrongEpoch(current) => losers.push((party, current)),
-            answered => bail!("a commit was answered {answered:?}"),
-        }
-    }
-    let [(loser, current)] = losers[..] else {
-        bail!("{} of two commits in one epoch lost", losers.len());
-    };
-    ensure!(
-        current == before + 1,
-        "the loser was told epoch {current}, the room is in {}",
-        before + 1
-    );
-    loser.reaches(current).await?;
-    loser.session.self_update(room).await?;
-    for party in [one, other, witness] {
-        party.reaches(current + 1).await?;
-    }
-    Ok(current)
-}
-
-/// Everybody sends its share at once; in the middle, each holds some messages back until the epoch has moved on. Waits
-/// until everything that was sent is decrypted everywhere, or nothing more comes.
-async fn send_all(
-    parties: &[Party],
-    messages: u32,
-    burst: &Arc<Burst>,
-    bar: &indicatif::ProgressBar,
-) -> anyhow::Result<()> {
-    for (place, party) in parties.iter().enumerate() {
-        party.take_part(place, burst);
-    }
-    let count = u32::try_from(parties.len()).context("too many parties")?;
-    let shares = (0..count).map(|place| messages / count + u32::from(place < messages % count));
-    let senders = shares
-        .enumerate()
-        .map(|(place, share)| send_share(parties, place, share, burst));
-    let watching = async {
-        loop {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            bar.set_position(burst.tally().delivered());
-        }
-    };
-    let sent = tokio::select! {
-        biased;
-        sent = futures::future::try_join_all(senders) => sent,
-        () = watching => unreachable!("it never ends"),
-    };
-    let mut delivered = 0;
-    let mut moved = Instant::now();
-    while !burst.tally().is_whole() && moved.elapsed() < PATIENCE {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        let now = burst.tally().delivered();
-        bar.set_position(now);
-        if now > delivered {
-            (delivered, moved) = (now, Instant::now());
-        }
-    }
-    sent.map(drop)
-}
-
-async fn send_share(parties: &[Party], place: usize, share: u32, burst: &Burst) -> anyhow::Result<()> {
-    let party = &parties[place];
-    let late = (share / 2)..(share / 2 + LATE).min(share);
-    let mut number = 0;
-    while number < share {
-        if number == late.start && share >= LATE {
-            let neighbour = &parties[(place + 1) % parties.len()];
-            send_late(party, neighbour, place, late.clone(), burst).await?;
-            number = late.end;
-            continue;
-        }
-        let mark = Mark { sender: place, number };
-        let content = mark.content(CONTENT_BYTES);
-        let at = burst.elapsed();
-        burst.tally().sending(mark, CONTENT_BYTES, at);
-        party.session.send(&party.room, &content).await?;
-        number += 1;
-    }
-    Ok(())
-}
-
-/// Messages encrypted in one epoch and sent in the next: they must be accepted and decrypted all the same.
-async fn send_late(
-    party: &Party,
-    neighbour: &Party,
-    place: usize,
-    numbers: std::ops::Range<u32>,
-    burst: &Burst,
-) -> anyhow::Result<()> {
-    let mut held = Vec::new();
-    for number in numbers {
-        let mark = Mark { sender: place, number };
-        held.push((mark, party.encrypt(&mark.content(CONTENT_BYTES))?));
-    }
-    neighbour.session.self_update(&party.room).await?;
-    for (mark, body) in held {
-        let at = burst.elapsed();
-        burst.tally().sending(mark, CONTENT_BYTES, at);
-        match party.submit(body).await? {
-            Submitted::Accepted(_) => {}
-            other => bail!("a message of the epoch before was answered {other:?}"),
-        }
-    }
-    Ok(())
-}
-
-/// Everybody is in the same epoch, with the same secrets; nobody saw anything that should not have happened.
-async fn agree(parties: &[Party]) -> anyhow::Result<u64> {
-    let epoch = parties.iter().map(Party::epoch).max().unwrap_or_default();
-    let mut authenticators = Vec::new();
-    for party in parties {
-        party.reaches(epoch).await?;
-        let authenticator = party.session.member(|member| member.epoch_authenticator(&party.room));
-        authenticators.push(authenticator.with_context(|| format!("{} is not in the room", party.client))?);
-    }
-    ensure!(
-        authenticators.windows(2).all(|pair| pair[0] == pair[1]),
-        "the epoch authenticators differ"
-    );
-    let faults: Vec<String> = parties.iter().flat_map(Party::faults).collect();
-    ensure!(faults.is_empty(), "{}", faults.join("; "));
-    Ok(epoch)
 }

@@ -1,0 +1,89 @@
+//! Three providers and their users, at the beginning of a scenario.
+
+use client::mls::RoomProfile;
+use mimi::RoomUri;
+use nave::demo::acts::{invite, settle};
+use nave::demo::cast::Cast;
+use nave::demo::party::Party;
+use nave::demo::stage::Stage;
+use tempfile::TempDir;
+
+/// The providers' places.
+pub(crate) const A: usize = 0;
+pub(crate) const B: usize = 1;
+pub(crate) const C: usize = 2;
+
+pub(crate) struct World {
+    pub(crate) stage: Stage,
+    pub(crate) room: RoomUri,
+    cast: Cast,
+    _directory: TempDir,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let stage = Box::pin(Stage::set(directory.path())).await.unwrap();
+        let (cast, _) = Cast::of(stage.configs()).await.unwrap();
+        Self {
+            stage,
+            room: cast.room().unwrap(),
+            cast,
+            _directory: directory,
+        }
+    }
+
+    /// A client of a provider's user, with KeyPackages and an open event stream.
+    pub(crate) async fn party(&self, place: usize, device: &str) -> Party {
+        let user = &self.cast.users[place];
+        let name = ["alice", "bob", "cathy"][place];
+        let client = user.client(device).unwrap();
+        Party::join_in(name, user.api.clone(), client, self.room.clone())
+            .await
+            .unwrap()
+    }
+
+    /// Another client of the same user, in the room by an external commit.
+    pub(crate) async fn second(&self, place: usize) -> Party {
+        let party = self.party(place, "second").await;
+        party.session.join(&self.room, None).await.unwrap();
+        party
+    }
+
+    /// Alice, in a room of hers.
+    pub(crate) async fn founder(&self) -> Party {
+        let alice = self.party(A, "phone").await;
+        alice
+            .session
+            .create_room(&self.room, &RoomProfile::default())
+            .await
+            .unwrap();
+        alice
+    }
+
+    /// Alice, Bob and Cathy in one room, with nothing pending.
+    pub(crate) async fn trio(&self) -> [Party; 3] {
+        let alice = self.founder().await;
+        let (bob, cathy) = (self.party(B, "phone").await, self.party(C, "phone").await);
+        invite(&alice, &bob, [&alice, &bob]).await.unwrap();
+        invite(&bob, &cathy, [&alice, &bob, &cathy]).await.unwrap();
+        settle(&[&alice, &bob, &cathy]).await.unwrap();
+        [alice, bob, cathy]
+    }
+
+    pub(crate) async fn end(self) {
+        self.stage.strike().await;
+    }
+}
+
+/// The providers that the room takes proposals of, as a client sees it.
+pub(crate) fn senders(party: &Party) -> Vec<String> {
+    let senders = party.session.member(|member| member.external_senders(&party.room));
+    senders.unwrap().iter().map(ToString::to_string).collect()
+}
+
+/// Who has clients in the room.
+pub(crate) fn clients(party: &Party) -> Vec<String> {
+    let clients = party.session.member(|member| member.members(&party.room));
+    clients.unwrap().iter().map(ToString::to_string).collect()
+}
