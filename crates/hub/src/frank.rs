@@ -223,3 +223,78 @@ fn place(begin: Millis, end: Millis) -> Vec<u8> {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use bytes::Bytes;
+    use mimi::{Decode as _, IdentifierUri};
+    use openmls_traits::types::SignatureScheme;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn octets(vector: &Value, name: &str) -> Vec<u8> {
+        hex::decode(vector[name].as_str().unwrap()).unwrap()
+    }
+
+    fn key(begin: u64, end: u64, secret: u8) -> IntervalKey {
+        IntervalKey {
+            begin: Millis(begin),
+            end: Millis(end),
+            secret: [secret; 32],
+        }
+    }
+
+    #[test]
+    fn k_2_k_3_the_hub_signs_what_the_vectors_say() {
+        let file = include_str!("../../mimi/tests/vectors/franking-kat.json");
+        let file: Value = serde_json::from_str(file).unwrap();
+        let vectors = file["vectors"].as_array().unwrap();
+        assert_eq!(vectors.len(), 3);
+        for vector in vectors {
+            let seed = octets(vector, "franking_private_seed");
+            let signer = Key::new(SignatureScheme::ED25519, seed, octets(vector, "franking_signature_key")).unwrap();
+            let uri = |name: &str| IdentifierUri(Bytes::copy_from_slice(vector[name].as_str().unwrap().as_bytes()));
+            let context = ServerFrankingContext {
+                sender_uri: uri("sender_uri"),
+                room_uri: uri("room_uri"),
+                accepted_timestamp: vector["accepted_timestamp"].as_u64().unwrap(),
+            };
+            let frank = Frank::decode_exact(&octets(vector, "frank_struct")).unwrap();
+            let signed = FrankingIntegrityTbs::of(&frank, context).sign_content();
+            assert_eq!(signer.sign(&signed), frank.franking_integrity_signature);
+            assert!(signer.verifies(&signed, &frank.franking_integrity_signature));
+        }
+    }
+
+    #[test]
+    fn k_4_the_time_chooses_the_key_and_close_to_an_edge_the_neighbours_are_tried() {
+        let hour = 60 * 60 * 1_000;
+        let ring = |secrets: [u8; 2]| KeyRing {
+            keys: vec![key(0, hour, secrets[0]), key(hour, 2 * hour, secrets[1])],
+        };
+        let context = |at| ServerFrankingContext {
+            sender_uri: IdentifierUri(Bytes::from_static(b"mimi://b.example/u/bob")),
+            room_uri: IdentifierUri(Bytes::from_static(b"mimi://a.example/r/clubhouse")),
+            accepted_timestamp: at,
+        };
+        let tag = [7; TAG_BYTES];
+        let by = |secret, at| server_frank(&key(0, 0, secret).of_room(&context(at)), &tag, &context(at));
+        let find = |at, frank| ring([1, 2]).find(&tag, &context(at), &frank);
+        assert_eq!(find(hour - 1, by(1, hour - 1)), Found::Genuine);
+        assert_eq!(find(hour, by(2, hour)), Found::Genuine);
+        assert_eq!(find(hour, by(1, hour)), Found::Genuine, "a node whose interval ended later");
+        let later = hour + SKEW_MS;
+        assert_eq!(find(later, by(1, later)), Found::Forged);
+        assert_eq!(find(hour, by(3, hour)), Found::Forged);
+        assert_eq!(find(3 * hour, by(2, 3 * hour)), Found::NoKey);
+        let elsewhere = ServerFrankingContext {
+            room_uri: IdentifierUri(Bytes::from_static(b"mimi://a.example/r/other")),
+            ..context(1)
+        };
+        let key = key(0, 0, 1);
+        assert_ne!(key.of_room(&elsewhere), key.of_room(&context(1)), "a key for each room");
+    }
+}
