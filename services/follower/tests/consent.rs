@@ -251,7 +251,7 @@ async fn c_5_a_newer_revoke_of_any_room_ends_every_older_grant_and_later_claims_
 }
 
 #[tokio::test]
-async fn a_claim_repeated_after_a_revocation_is_refused() {
+async fn f_9_a_claim_repeated_after_a_revocation_is_refused() {
     let (world, _) = World::with_bob().await;
     let request = founder("alice", "club")
         .key_material_request(&room("club"), &ours("bob"))
@@ -410,7 +410,7 @@ async fn c_3_a_request_stands_until_it_is_cancelled_in_its_very_scope_or_answere
 }
 
 #[tokio::test]
-async fn c_4_nobody_learns_whether_a_user_is_there_or_refuses() {
+async fn c_4_c_7_nobody_learns_whether_a_user_is_there_or_refuses() {
     let (world, _) = World::with_bob().await;
     let nobody = entry(ConsentOperation::Request, &theirs("alice"), &ours("nobody"), None);
     world.hear(&nobody).await;
@@ -524,7 +524,7 @@ async fn a_received_grant_is_shown_and_its_key_packages_taken_once() {
 }
 
 #[tokio::test]
-async fn a_grant_with_anothers_key_package_or_in_anothers_name_is_refused() {
+async fn c_2_a_grant_with_anothers_key_package_or_in_anothers_name_is_refused() {
     let (world, bob) = World::with_bob().await;
     let foreign = grant(None, &bob.key_packages(1).unwrap());
     let heard = world.follower.receive_consent(&provider("a"), &foreign).await;

@@ -12,7 +12,7 @@ use ledger::{Chain, Digest, LedgerId, Offset, Seq};
 use mimi::key_material::{ClientStatus, KeyMaterialRequest, KeyMaterialResponse, KeyMaterialUserCode};
 use mimi::mls::{Credential, ExternalSender, Message};
 use mimi::notify::{FanoutContent, FanoutMessage};
-use mimi::submit::SubmitMessageRequest;
+use mimi::submit::{Frank, SubmitMessageRequest};
 use mimi::update::{HandshakeBundle, UpdateRequest};
 use mimi::{ClientUri, Decode as _, Encode as _, Provider, RoomUri, UserUri};
 use nave_follower::{Body, Events, Fault, Follower, Item, Refused};
@@ -145,7 +145,7 @@ fn messages(events: &[Event]) -> Vec<Bytes> {
 }
 
 #[tokio::test]
-async fn a_key_package_is_given_to_one_of_many_who_ask_at_once() {
+async fn f_3_a_key_package_is_given_to_one_of_many_who_ask_at_once() {
     let follower = follower();
     let bob = Member::new(client("bob", "phone")).unwrap();
     follower
@@ -173,7 +173,7 @@ async fn a_key_package_is_given_to_one_of_many_who_ask_at_once() {
 }
 
 #[tokio::test]
-async fn the_same_claim_gets_the_same_answer_until_its_welcome_comes() {
+async fn f_9_the_same_claim_gets_the_same_answer_until_its_welcome_comes() {
     let follower = follower();
     let bob = Member::new(client("bob", "phone")).unwrap();
     follower
@@ -194,7 +194,7 @@ async fn the_same_claim_gets_the_same_answer_until_its_welcome_comes() {
 }
 
 #[tokio::test]
-async fn a_claim_that_its_requester_did_not_sign_looks_like_one_without_consent() {
+async fn f_6_a_claim_that_its_requester_did_not_sign_looks_like_one_without_consent() {
     let follower = follower();
     let bob = Member::new(client("bob", "phone")).unwrap();
     follower
@@ -224,14 +224,14 @@ async fn a_claim_that_its_requester_did_not_sign_looks_like_one_without_consent(
 }
 
 #[tokio::test]
-async fn a_user_who_is_not_there_looks_like_one_without_consent() {
+async fn f_5_a_user_who_is_not_there_looks_like_one_without_consent() {
     let request = inviter("alice").key_material_request(&room(), &user("nobody")).unwrap();
     let answer = follower().claim(&provider("a"), &request).await.unwrap();
     assert_eq!(response(&answer).user_status, KeyMaterialUserCode::NoConsent);
 }
 
 #[tokio::test]
-async fn some_clients_without_key_packages_make_partial_success() {
+async fn f_4_some_clients_without_key_packages_make_partial_success() {
     let follower = follower();
     let (phone, laptop) = (client("bob", "phone"), client("bob", "laptop"));
     for (device, count) in [(&phone, 2), (&laptop, 1)] {
@@ -284,7 +284,7 @@ async fn an_upload_of_anothers_or_a_broken_key_package_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_delivery_is_stored_once_in_order_for_every_client_that_follows() {
+async fn ce_1_a_delivery_is_stored_once_in_order_for_every_client_that_follows() {
     let follower = follower();
     let mut alice = inviter("alice");
     let mut courier = Courier::new();
@@ -314,7 +314,7 @@ async fn a_delivery_is_stored_once_in_order_for_every_client_that_follows() {
 }
 
 #[tokio::test]
-async fn what_came_by_notify_has_no_second_effect_by_link() {
+async fn f_40_f_41_what_came_by_notify_has_no_second_effect_by_link() {
     let follower = follower();
     let mut alice = inviter("alice");
     let mut courier = Courier::new();
@@ -335,7 +335,7 @@ async fn what_came_by_notify_has_no_second_effect_by_link() {
 }
 
 #[tokio::test]
-async fn a_hub_brings_only_rooms_of_its_own() {
+async fn f_42_a_hub_brings_only_rooms_of_its_own() {
     let follower = follower();
     let text = message(&mut inviter("alice"), "hello");
     let item = Courier::new().message(&text);
@@ -373,7 +373,7 @@ async fn a_malformed_entry_is_refused_and_the_others_stored() {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_begins_behind_what_it_acknowledged() {
+async fn ce_1_a_client_that_comes_back_begins_behind_what_it_acknowledged() {
     let follower = follower();
     let mut alice = inviter("alice");
     let mut courier = Courier::new();
@@ -401,7 +401,7 @@ async fn a_client_that_comes_back_begins_behind_what_it_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_welcome_is_shown_only_to_its_client_which_then_follows_the_room() {
+async fn f_7_f_44_a_welcome_is_shown_only_to_its_client_which_then_follows_the_room() {
     let follower = follower();
     let bob = Member::new(client("bob", "phone")).unwrap();
     let eve = client("eve", "phone");
@@ -429,6 +429,58 @@ async fn a_welcome_is_shown_only_to_its_client_which_then_follows_the_room() {
     assert_eq!(seen[0].key_package_refs.len(), 1);
     // To the others its place is told, so that they see no gap.
     assert_eq!(messages(&events(&mut to_eve, 2).await), [Bytes::new(), text]);
+}
+
+#[tokio::test]
+async fn f_44_a_welcome_for_nobody_of_ours_is_taken_and_shown_to_nobody() {
+    let follower = follower();
+    let phone = client("bob", "phone");
+    follower.follow(&phone, &room()).await.unwrap();
+    let stranger = Member::new("mimi://c.example/d/carol/phone".parse().unwrap()).unwrap();
+    let mut alice = inviter("alice");
+    let packages = stranger.key_packages(1).unwrap();
+    let commit = alice.add_user(&room(), &stranger.user(), 2, &packages).unwrap();
+    follower
+        .notify(&provider("a"), &room(), &welcome(&commit))
+        .await
+        .unwrap();
+    let (mut stream, _) = follower.open(phone).await.unwrap();
+    let seen = events(&mut stream, 1).await;
+    assert!(seen[0].message.is_empty() && seen[0].key_package_refs.is_empty());
+}
+
+#[tokio::test]
+async fn f_43_f_46_f_47_a_clients_own_message_comes_back_with_its_time_and_frank_and_no_more() {
+    let follower = follower();
+    let phone = client("bob", "phone");
+    let mut bob = Member::new(phone.clone()).unwrap();
+    bob.create_room(&room(), &hub_sender(), &RoomProfile::default())
+        .unwrap();
+    follower.follow(&phone, &room()).await.unwrap();
+    let own = SubmitMessageRequest::decode_exact(&bob.send(&room(), b"hello").unwrap()).unwrap();
+    let frank = Frank {
+        server_frank: [1; 32],
+        franking_signature_ciphersuite: 1,
+        franking_integrity_signature: Bytes::from_static(b"signature"),
+    };
+    let content = FanoutContent::Application {
+        message: own.app_message,
+        frank: Some(frank),
+    };
+    let sent = FanoutMessage {
+        timestamp: 1_700_000_000_123,
+        content,
+    };
+    let octets = Bytes::from(sent.encode());
+    follower.notify(&provider("a"), &room(), &octets).await.unwrap();
+    // After a failover of the hub it comes again, over the link.
+    let item = Courier::new().message(&octets);
+    follower.deliver(&provider("a"), LEDGER, SHARD, &[item]).await.unwrap();
+
+    let (mut stream, _) = follower.open(phone).await.unwrap();
+    let seen = events(&mut stream, 1).await;
+    assert_eq!(FanoutMessage::decode_exact(&seen[0].message), Ok(sent));
+    assert!(stream.try_recv().is_err());
 }
 
 #[tokio::test]
