@@ -285,7 +285,11 @@ mod tests {
         let find = |at, frank| ring([1, 2]).find(&tag, &context(at), &frank);
         assert_eq!(find(hour - 1, by(1, hour - 1)), Found::Genuine);
         assert_eq!(find(hour, by(2, hour)), Found::Genuine);
-        assert_eq!(find(hour, by(1, hour)), Found::Genuine, "a node whose interval ended later");
+        assert_eq!(
+            find(hour, by(1, hour)),
+            Found::Genuine,
+            "a node whose interval ended later"
+        );
         let later = hour + SKEW_MS;
         assert_eq!(find(later, by(1, later)), Found::Forged);
         assert_eq!(find(hour, by(3, hour)), Found::Forged);

@@ -129,7 +129,10 @@ impl House {
     /// What a submitted message is answered: its time and its frank.
     fn submit(&mut self, from: &str, body: &Bytes) -> (u64, Option<Frank>) {
         let answer = self.ask(&submit(from, body)).unwrap();
-        match SubmitMessageResponse::decode_exact(answer.body().unwrap()).unwrap().outcome {
+        match SubmitMessageResponse::decode_exact(answer.body().unwrap())
+            .unwrap()
+            .outcome
+        {
             SubmitOutcome::Accepted {
                 accepted_timestamp,
                 frank,
@@ -221,7 +224,10 @@ async fn k_1_k_2_k_3_k_5_messages_are_franked_in_rooms_of_each_suite_and_verify_
             let entry = &house.log.last().unwrap().message;
             let name = alice.user();
             let mut windows = entry.windows(name.as_str().len());
-            assert!(!windows.any(|window| window == name.as_str().as_bytes()), "the sender is not told");
+            assert!(
+                !windows.any(|window| window == name.as_str().as_bytes()),
+                "the sender is not told"
+            );
 
             let commit = alice.self_update(&id()).unwrap();
             house.handshake(&mut alice, commit);
@@ -314,7 +320,10 @@ async fn k_4_nodes_of_a_hub_share_the_keys_of_each_interval_and_nobody_else_read
     let one = keys(&ledger).await;
     let other = HubKeys::from_octets(provider("a.example"), &one.to_octets()).unwrap();
     let options = FrankingOptions::default();
-    other.refresh_franking(&ledger, Millis(NOW.0 + 1), &options).await.unwrap();
+    other
+        .refresh_franking(&ledger, Millis(NOW.0 + 1), &options)
+        .await
+        .unwrap();
     let context = |at| mimi::franking::ServerFrankingContext {
         sender_uri: IdentifierUri(Bytes::from_static(b"mimi://b.example/u/bob")),
         room_uri: (&id()).into(),
@@ -471,7 +480,10 @@ async fn r_4_a_report_is_taken_from_participants_who_may_report_and_from_nobody_
         house.report("b.example", &by("mimi://b.example/u/stranger", b"")),
         "reporting abuse",
     );
-    not_allowed(house.report("c.example", &by("", b"")), "a provider without participants");
+    not_allowed(
+        house.report("c.example", &by("", b"")),
+        "a provider without participants",
+    );
     for malformed in [by("", b"\xff"), by("nobody", b""), Bytes::from_static(b"report")] {
         let refused = house.report("b.example", &malformed);
         assert!(matches!(refused, Err(Refusal::Malformed(_))), "{refused:?}");
