@@ -129,7 +129,7 @@ async fn r_5_the_inbox_has_bounds() {
         page(&database, None, 1, usize::MAX).await.cases,
         [(case(1, 1), largest)]
     );
-    assert!(CASES_MAX >= 1_000);
+    const { assert!(CASES_MAX >= 1_000) };
 }
 
 #[test]
