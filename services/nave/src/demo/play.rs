@@ -237,8 +237,9 @@ impl Play {
         let shared = self.step(STEPS[12], Instant::now(), proxied, |_| note).await?;
 
         let oblivious = async {
-            let fetched = bob.session.download_obliviously(&bob.room, &cathy.user(), &shared);
-            ensure!(fetched.await? == plain, "not the asset that was shared");
+            let (session, sender) = (&bob.session, cathy.user());
+            let fetched = session.download_obliviously(&bob.room, &sender, &shared).await?;
+            ensure!(fetched == plain, "not the asset that was shared");
             Ok(())
         };
         self.step(STEPS[13], Instant::now(), oblivious, |()| {

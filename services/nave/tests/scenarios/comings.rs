@@ -111,7 +111,8 @@ async fn s_8_who_is_added_with_the_key_packages_of_a_grant_is_welcomed_all_the_s
     alice.session.create_room(room, &RoomProfile::default()).await.unwrap();
     ask_and_grant(&alice, &bob, room, 1).await.unwrap();
     // Nobody asks the hub for key material: it knows the KeyPackage from the commit alone.
-    let added = alice.session.add_granted(room, &bob.user(), ORDINARY, Some(room));
+    let user = bob.user();
+    let added = alice.session.add_granted(room, &user, ORDINARY, Some(room));
     added.await.unwrap();
     bob.is_in(room).await.unwrap();
     alice.says("welcome", &bob).await.unwrap();

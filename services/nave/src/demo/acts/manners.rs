@@ -47,8 +47,10 @@ pub async fn consent(host: &Party, guest: &Party) -> anyhow::Result<()> {
 pub async fn ask_and_grant(host: &Party, guest: &Party, room: &RoomUri, key_packages: usize) -> anyhow::Result<()> {
     host.session.request_consent(&guest.user(), Some(room)).await?;
     listed(guest, ConsentBook::Asked, &host.user(), room).await?;
-    let grant = guest.session.grant_consent(&host.user(), Some(room), key_packages);
-    grant.await?;
+    guest
+        .session
+        .grant_consent(&host.user(), Some(room), key_packages)
+        .await?;
     listed(host, ConsentBook::Received, &guest.user(), room).await
 }
 
