@@ -251,7 +251,10 @@ impl Party {
         match waited.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_closed)) => bail!("the event stream of {} ended while waiting for {what}", self.client),
-            Err(_elapsed) => bail!("{} waited {} s for {what}", self.client, PATIENCE.as_secs()),
+            Err(_elapsed) => {
+                let (patience, faults) = (PATIENCE.as_secs(), self.faults().join("; "));
+                bail!("{} waited {patience} s for {what}; faults: [{faults}]", self.client)
+            }
         }
     }
 }
