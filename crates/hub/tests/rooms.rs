@@ -122,6 +122,8 @@ fn a_founder_who_heard_no_answer_gets_it_when_asking_again() {
         }
         let message = alice.send(&id, b"hello").unwrap();
         body(world.hub.call(id.clone(), submit("a", &message)).await);
+        let commit = alice.self_update(&id).unwrap();
+        body(world.hub.call(id.clone(), update("a", &commit)).await);
         assert_eq!(world.hub.call(id.clone(), request).await, Outcome::RoomExists);
     });
 }

@@ -12,6 +12,7 @@ pub mod command;
 mod decide;
 pub mod decision;
 pub mod entry;
+mod founding;
 mod franking;
 mod group;
 mod joining;

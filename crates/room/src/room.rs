@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use mimi::codec::{Encode as _, Writer};
-use mimi::metadata::RoomMetaData;
-use mimi::mls::{GroupInfo, Message, ProposalKind, extension_type};
-use mimi::update::RatchetTreeOption;
-use mimi::{ComponentId, Decode as _, Provider, RoomUri, UserUri};
+use mimi::mls::{GroupInfo, Message, ProposalKind};
+use mimi::{Provider, RoomUri, UserUri};
 use policy::{RoomView, Stage, Violation, judge};
 
 use crate::answers::Answers;
-use crate::franking::check_agent;
+use crate::founding::Beginning;
 use crate::group::{Group, Snapshot};
 use crate::joining::Grant;
 use crate::{Answer, Applied, Chain, Digest, Epoch, Founding, Keys, Millis, Refusal, Row, RowChange, RowId, Seq};
@@ -118,30 +116,12 @@ impl Room {
     /// The group is not one that this hub can keep in order: it does not verify, somebody else's clients are in it, or it
     /// lacks the components of a room or breaks their rules, or another than this hub is to frank its messages.
     pub fn found(id: RoomUri, founding: Founding, now: Millis, keys: &dyn Keys) -> Result<(Self, Applied), Refusal> {
-        if founding.from != *id.provider() {
-            return Err(Refusal::Forbidden("a room is founded at its own provider"));
-        }
-        let group_info =
-            GroupInfo::decode_shared(&founding.group_info).map_err(|error| Refusal::Malformed(error.reason()))?;
-        let tree = RatchetTreeOption::decode_shared(&founding.ratchet_tree)
-            .map_err(|error| Refusal::Malformed(error.reason()))?;
-        let RatchetTreeOption::Full(tree) = tree else {
-            return Err(Refusal::Malformed("a room is founded with its full ratchet tree"));
-        };
-        let extensions = group_info.view().extensions;
-        if extensions.iter().any(|(kind, _)| kind == extension_type::RATCHET_TREE) {
-            return Err(Refusal::NotAllowed("a GroupInfo with a ratchet tree"));
-        }
-        let (group, snapshot) = Group::found(&group_info, &tree)?;
-        let committed = view(&group).map_err(|violation| Refusal::NotAllowed(violation.why()))?;
-        committed
-            .check()
-            .map_err(|violation| Refusal::NotAllowed(violation.why()))?;
-        if committed.active_users().any(|user| user.provider() != id.provider()) {
-            return Err(Refusal::Forbidden("clients of another provider are in the new room"));
-        }
-        check_metadata(&id, &committed)?;
-        check_agent(committed.dictionary(), group.suite(), keys)?;
+        let Beginning {
+            group,
+            snapshot,
+            group_info,
+            committed,
+        } = Beginning::of(&id, &founding, keys)?;
         let epoch = group.epoch();
         let mut room = Self {
             head: Head {
@@ -181,9 +161,10 @@ impl Room {
         Ok((room, applied))
     }
 
-    /// Whether the room is as `founding` left it: whoever asks again, having heard no answer, is to get the first one.
+    /// Whether the room's group is as `founding` left it: whoever asks again, having heard no answer, is to get the first
+    /// one.
     pub fn is_as_founded(&self, founding: &Founding) -> bool {
-        self.head.seq == Seq(0) && *self.group_info.octets() == founding.group_info
+        *self.group_info.octets() == founding.group_info
     }
 
     /// Makes `snapshot` the one to open from.
@@ -336,17 +317,6 @@ pub(crate) fn view(group: &Group) -> Result<RoomView, Violation> {
         .collect::<Option<Vec<_>>>()
         .ok_or(Violation::Invalid("a leaf whose credential names no client"))?;
     RoomView::new(group.dictionary(), clients)
-}
-
-fn check_metadata(id: &RoomUri, view: &RoomView) -> Result<(), Refusal> {
-    let Some(octets) = view.dictionary().component(ComponentId::ROOM_METADATA) else {
-        return Ok(());
-    };
-    let metadata = RoomMetaData::decode_exact(octets).map_err(|error| Refusal::Malformed(error.reason()))?;
-    if metadata.room_uri.octets() != id.as_str().as_bytes() {
-        return Err(Refusal::NotAllowed("the metadata names another room"));
-    }
-    Ok(())
 }
 
 pub(crate) fn changes(rows: BTreeMap<RowId, Option<Row>>) -> Vec<RowChange> {

@@ -9,7 +9,7 @@ use mimi::{ParticipantListUpdate, Role, RoleData};
 use openmls::prelude::{AppDataUpdateProposal, Proposal};
 use room::{AnswerKind, Refusal, Room, Row, RowId, SNAPSHOT_EPOCHS, UPDATE_ANSWERS};
 use world::raw::{Raw, Wish};
-use world::{World, id, member};
+use world::{World, id, member, not_allowed};
 
 fn kind(id: &RowId) -> &'static str {
     match id {
@@ -209,7 +209,7 @@ fn accepted(world: &mut World, raw: &mut Raw, wish: Wish) {
 }
 
 #[test]
-fn m_6_p_27_a_reinit_by_whom_it_is_allowed_closes_the_room() {
+fn m_6_p_27_a_reinit_by_whom_it_is_allowed_ends_the_group_and_its_successor_opens_the_room() {
     let (mut world, mut alice) = World::found(&RoomProfile::default());
     let mut raw = world.invite_raw(&mut alice, ADMIN, "a.example/d/mallory/phone");
     let body = raw.commit_by_hand(&reinit()).body();
@@ -238,4 +238,21 @@ fn m_6_p_27_a_reinit_by_whom_it_is_allowed_closes_the_room() {
     let body = alice.send(&id(), b"hello").unwrap();
     let refused = world.submit("a.example", &body);
     assert_eq!(refused, Err(Refusal::NotAllowed("the room goes on in another group")));
+
+    let extensions = raw.group().extensions().clone();
+    let (another, _) = raw.found(b"another", extensions.clone());
+    not_allowed(world.succeed(&another), "another group than");
+    let stranger = Raw::new("a.example/d/mallory/tablet");
+    let (theirs, _) = stranger.found(b"next", extensions.clone());
+    not_allowed(world.succeed(&theirs), "was not in the room");
+    let before = (world.room.seq(), world.room.view().participants().clone());
+    let (next, group) = raw.found(b"next", extensions);
+    world.succeed(&next).unwrap();
+    assert!(world.room.is_as_founded(&next) && !world.room.is_ended());
+    assert_eq!((world.room.seq(), world.room.view().participants().clone()), before);
+    assert_eq!(needless(&world), []);
+    not_allowed(world.succeed(&next), "did not end");
+    world.restart();
+    raw.group = Some(group);
+    accepted(&mut world, &mut raw, Wish::default());
 }

@@ -74,6 +74,10 @@ impl RoomActor {
             (State::Open(room), Request::Found(founding)) if room.is_as_founded(&founding) => {
                 Ok(Verdict::Answer(Outcome::Answer(Answer::Founded)))
             }
+            (State::Open(room), Request::Found(founding)) if room.is_ended() => {
+                let succeeded = room.succeed(&founding, keys);
+                succeeded.map(Verdict::Append).map_err(|refusal| self.refuse(refusal))
+            }
             (State::Open(_), Request::Found(_)) => Err(Outcome::RoomExists),
             (State::Open(room), Request::Command(command)) => match room.decide(&command, now, keys) {
                 Ok(Decision::Append(append)) => Ok(Verdict::Append(room.apply(*append, keys))),

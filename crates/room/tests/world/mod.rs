@@ -125,6 +125,19 @@ impl World {
         applied.answer
     }
 
+    /// A group in the place of the one that ended.
+    pub fn succeed(&mut self, founding: &Founding) -> Result<Answer, Refusal> {
+        let before = self.room.canonical();
+        let keys = Signers::of(&self.signer);
+        match self.room.succeed(founding, &keys) {
+            Ok(applied) => Ok(self.keep(applied)),
+            Err(refusal) => {
+                assert_eq!(self.room.canonical(), before, "a refusal changes nothing");
+                Err(refusal)
+            }
+        }
+    }
+
     pub fn reopened(&self) -> Room {
         Room::open(id(), self.rows.clone()).unwrap()
     }

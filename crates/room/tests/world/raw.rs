@@ -16,6 +16,8 @@ use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use openmls_traits::signatures::Signer as _;
 
+use room::Founding;
+
 use super::keys::bundle;
 use super::{World, id, shown};
 
@@ -81,24 +83,44 @@ impl Raw {
     }
 
     pub fn key_package(&self) -> Bytes {
-        let capabilities = Capabilities::builder()
-            .extensions(vec![ExtensionType::AppDataDictionary])
-            .proposals(vec![
-                ProposalType::AppDataUpdate,
-                ProposalType::AppEphemeral,
-                ProposalType::SelfRemove,
-            ])
-            .credentials(vec![CredentialType::Basic])
-            .build();
-        let credential = CredentialWithKey {
-            credential: BasicCredential::new(self.uri.as_str().as_bytes().to_vec()).into(),
-            signature_key: self.signer.public().into(),
-        };
         let bundle = KeyPackage::builder()
-            .leaf_node_capabilities(capabilities)
-            .build(CIPHERSUITE, &self.provider, &self.signer, credential)
+            .leaf_node_capabilities(capabilities())
+            .build(CIPHERSUITE, &self.provider, &self.signer, self.credential())
             .unwrap();
         bundle.key_package().tls_serialize_detached().unwrap().into()
+    }
+
+    fn credential(&self) -> CredentialWithKey {
+        CredentialWithKey {
+            credential: BasicCredential::new(self.uri.as_str().as_bytes().to_vec()).into(),
+            signature_key: self.signer.public().into(),
+        }
+    }
+
+    /// A group of its own, which is not yet the one that it is in.
+    pub fn found(&self, name: &[u8], extensions: Extensions<GroupContext>) -> (Founding, MlsGroup) {
+        let config = MlsGroupCreateConfig::builder()
+            .wire_format_policy(MIXED_PLAINTEXT_WIRE_FORMAT_POLICY)
+            .ciphersuite(CIPHERSUITE)
+            .capabilities(capabilities())
+            .use_ratchet_tree_extension(false)
+            .with_group_context_extensions(extensions)
+            .build();
+        let name = GroupId::from_slice(name);
+        let group =
+            MlsGroup::new_with_group_id(&self.provider, &self.signer, &config, name, self.credential()).unwrap();
+        let info = group
+            .export_group_info(self.provider.crypto(), &self.signer, false)
+            .unwrap();
+        let info = Message::decode_exact(&info.to_bytes().unwrap()).unwrap();
+        let tree = group.export_ratchet_tree().tls_serialize_detached().unwrap();
+        let tree = RatchetTreeOption::Full(RatchetTree::decode_exact(&tree).unwrap());
+        let founding = Founding {
+            from: self.uri.provider().clone(),
+            group_info: info.group_info().unwrap().octets().clone(),
+            ratchet_tree: tree.encode().into(),
+        };
+        (founding, group)
     }
 
     /// Takes everything that its provider is shown.
@@ -365,6 +387,18 @@ impl Raw {
             .merge_pending_commit(&self.provider)
             .unwrap();
     }
+}
+
+fn capabilities() -> Capabilities {
+    Capabilities::builder()
+        .extensions(vec![ExtensionType::AppDataDictionary])
+        .proposals(vec![
+            ProposalType::AppDataUpdate,
+            ProposalType::AppEphemeral,
+            ProposalType::SelfRemove,
+        ])
+        .credentials(vec![CredentialType::Basic])
+        .build()
 }
 
 pub fn proposals(messages: &[MlsMessageOut]) -> Bytes {
