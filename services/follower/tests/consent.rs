@@ -94,9 +94,8 @@ impl World {
     }
 
     async fn asks_for_consent(&self, name: &str) {
-        let who_may_add = WhoMayAdd::WithConsent;
         let profile = Profile {
-            who_may_add,
+            who_may_add: WhoMayAdd::WithConsent,
             ..Profile::default()
         };
         self.follower.set_profile(&ours(name), &profile).await.unwrap();
