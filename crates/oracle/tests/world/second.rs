@@ -8,9 +8,12 @@ use mls_rs_crypto_rustcrypto::RustCryptoProvider;
 
 use super::{Hashes, OPAQUE};
 
+/// What mls-rs makes of a message; a closure, since the type of its group cannot be named.
+type Take = dyn FnMut(&[u8]) -> Result<Hashes, String>;
+
 /// A group as mls-rs sees it.
 pub struct Second {
-    take: Box<dyn FnMut(&[u8]) -> Result<Hashes, String>>,
+    take: Box<Take>,
 }
 
 impl Second {
