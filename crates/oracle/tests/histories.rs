@@ -23,7 +23,7 @@ const HISTORIES: u64 = 200;
 /// Commits of one history.
 const COMMITS: usize = 50;
 /// A group grows no larger.
-const MEMBERS_MAX: usize = 7;
+const MEMBERS_MAX: usize = 6;
 
 /// Prints how a history is played again, if it fails.
 struct Replay(u64);

@@ -8,7 +8,7 @@ use mls_rs_crypto_rustcrypto::RustCryptoProvider;
 
 use super::{Hashes, OPAQUE};
 
-/// Takes a message, and tells the hashes after it.
+/// What mls-rs makes of a message; a closure, since the type of its group cannot be named.
 type Take = dyn FnMut(&[u8]) -> Result<Hashes, String>;
 
 /// A group as mls-rs sees it.
