@@ -1,6 +1,6 @@
 //! S-9 to S-11: providers that stop, answers that are lost, commits at once.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use client::mls::Answered;
 use nave::demo::acts::{agree, race};
@@ -49,7 +49,12 @@ async fn s_10_a_commit_whose_answer_was_lost_is_answered_the_same_and_makes_no_s
     cathy.reaches(epoch).await.unwrap();
     asked.abort();
     world.stage.stop(A).await;
-    world.stage.start(A).await.unwrap();
+    let began = Instant::now();
+    // Its ports are free once the last of its connections has ended.
+    while let Err(error) = world.stage.start(A).await {
+        assert!(began.elapsed() < PATIENCE, "{error:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 
     let mut answers = Vec::new();
     let began = Instant::now();
