@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri};
 use link::{Connection, Fanout, Identity, LedgerId, LinkError, Roots};
-use mimi::mls::{CipherSuite, Credential, ExternalSender};
+use mimi::mls::{CipherSuite, ExternalSender};
 use mimi::{Decode as _, Provider, RoomUri};
 use proto::link::{Answer, Call};
 use tokio::runtime::Handle;
@@ -206,8 +206,8 @@ impl Peers {
             self.look_up(provider, peer);
         }
         let sender = ExternalSender::decode_exact(kept?.hub_senders.get(&suite)?).ok()?;
-        let its_own = Credential::basic(Bytes::copy_from_slice(provider.as_str().as_bytes()));
-        (sender.credential == its_own).then_some(sender)
+        let named = sender.credential.provider();
+        (named.as_ref() == Some(provider)).then_some(sender)
     }
 
     /// Fetches a directory for those who do not wait: once at a time.

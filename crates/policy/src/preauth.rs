@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use mimi::mls::Credential;
 use mimi::role::{Claim, PreAuthData};
-use mimi::{ClientUri, ComponentId, Provider, RoleData};
+use mimi::{ClientUri, ComponentId, RoleData};
 
 use crate::components::decode;
 use crate::view::has;
@@ -32,13 +32,6 @@ pub fn claims(credential: &Credential) -> Vec<Claim> {
         claims.push(claim(DOMAIN, client.provider().as_str().as_bytes()));
     }
     claims
-}
-
-/// The provider that the credential of an external sender names: a basic one whose identity is the provider's domain, by
-/// itself or as `mimi://domain`.
-pub fn provider(credential: &Credential) -> Option<Provider> {
-    let identity = std::str::from_utf8(credential.basic_identity()?).ok()?;
-    identity.strip_prefix("mimi://").unwrap_or(identity).parse().ok()
 }
 
 /// Indices of the roles of all entries that match, in their order. An entry matches when each of its claims is there with

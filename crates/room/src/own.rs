@@ -15,7 +15,7 @@ use bytes::Bytes;
 use mimi::mls::{ExternalSender, Message};
 use mimi::{Provider, UserUri};
 use openmls::group::QueuedProposal;
-use policy::{Actor, Change, RoomView, Stage, judge, preauth};
+use policy::{Actor, Change, RoomView, Stage, judge};
 
 use crate::decide::proposals::Proposer;
 use crate::group::codec::encode_queued;
@@ -85,12 +85,9 @@ impl Room {
     fn senders_due(&self, senders: &[ExternalSender], keys: &dyn Keys) -> Vec<ExternalSender> {
         let suite = self.group.suite();
         let active = self.committed.providers();
-        let named: BTreeSet<Provider> = senders
-            .iter()
-            .filter_map(|each| preauth::provider(&each.credential))
-            .collect();
+        let named: BTreeSet<Provider> = senders.iter().filter_map(|each| each.credential.provider()).collect();
         let stays = |sender: &&ExternalSender| {
-            preauth::provider(&sender.credential).is_none_or(|provider| {
+            sender.credential.provider().is_none_or(|provider| {
                 provider == *self.id.provider()
                     || active.contains(&provider)
                     || self.committed.has_participants_of(&provider)

@@ -53,7 +53,7 @@ impl Witness<'_> {
     fn check(&self, fanout: &FanoutMessage, frank: &Frank, data: &[u8], content: &Content) -> Result<(), &'static str> {
         let agent = self.agent.ok_or("the room has no franking agent")?;
         let agent = FrankingAgentData::decode_exact(agent).map_err(|_| "the franking agent is malformed")?;
-        if policy::preauth::provider(&agent.credential).as_ref() != Some(self.room.provider()) {
+        if agent.credential.provider().as_ref() != Some(self.room.provider()) {
             return Err("the franking agent is not the hub");
         }
         if frank.franking_signature_ciphersuite != u16::from(self.suite) {

@@ -34,9 +34,7 @@ impl Room {
     /// The external senders that are providers.
     pub(super) fn senders(&self) -> Vec<Provider> {
         let senders = self.group.extensions().external_senders().into_iter().flatten();
-        senders
-            .filter_map(|sender| preauth::provider(&credential_of(sender)?))
-            .collect()
+        senders.filter_map(|sender| credential_of(sender)?.provider()).collect()
     }
 
     /// Whether the proposals that wait keep the rules, in the order in which the hub accepted them.
@@ -154,7 +152,7 @@ impl Room {
                 let index = index.and_then(|index| usize::try_from(index).ok());
                 let sender = senders.and_then(|senders| senders.get(index?));
                 let credential = sender.and_then(credential_of).ok_or(NAMELESS)?;
-                let provider = preauth::provider(&credential).ok_or(NAMELESS)?;
+                let provider = credential.provider().ok_or(NAMELESS)?;
                 Ok((Actor::Sender(provider), preauth::claims(&credential)))
             }
             Sender::NewMemberProposal | Sender::NewMemberCommit => match proposal {
@@ -235,9 +233,7 @@ impl Room {
         let hub = |extensions: &Extensions<GroupContext>| -> Option<ExternalSender> {
             let mut senders = extensions.external_senders()?.iter();
             senders
-                .find(|sender| {
-                    credential_of(sender).and_then(|it| preauth::provider(&it)).as_ref() == Some(room.provider())
-                })
+                .find(|sender| credential_of(sender).and_then(|it| it.provider()).as_ref() == Some(room.provider()))
                 .cloned()
         };
         if others(before) != others(after) || hub(before) != hub(after) {

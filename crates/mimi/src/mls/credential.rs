@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::codec::{Decode as _, DecodeError, Encode as _, wire};
 use crate::identifier::IdentifierUri;
-use crate::uri::{ClientUri, UriError, UserUri};
+use crate::uri::{ClientUri, Provider, UriError, UserUri};
 
 /// Credential (RFC 9420 §5.3). Every defined type holds one vector, which is kept as its octets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,13 @@ impl Credential {
     /// The identity of a basic credential.
     pub fn basic_identity(&self) -> Option<&[u8]> {
         (self.credential_type == Self::BASIC).then_some(&*self.content)
+    }
+
+    /// The provider that a basic credential names, as those of external senders do: its domain by itself, or as
+    /// `mimi://domain` (mimi-protocol §7.4 shows the latter).
+    pub fn provider(&self) -> Option<Provider> {
+        let identity = std::str::from_utf8(self.basic_identity()?).ok()?;
+        identity.strip_prefix("mimi://").unwrap_or(identity).parse().ok()
     }
 
     /// The fields of a pseudonymous credential; none: it is of another type.

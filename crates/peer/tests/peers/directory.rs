@@ -125,10 +125,10 @@ async fn the_key_of_a_hub_is_known_without_waiting_once_its_directory_is() {
         signature_key: Bytes::from_static(b"key"),
         credential: Credential::basic(domain),
     };
-    let of_b = sender("b.example");
+    let of_b = sender("mimi://b.example");
     let senders = [
         (1, of_b.encode().into()),
-        (2, sender("c.example").encode().into()),
+        (2, sender("mimi://c.example").encode().into()),
         (3, Bytes::from_static(b"no sender")),
     ];
     let directory = Directory::publish("mimi.b.example", Endpoint::ALL, None).unwrap();

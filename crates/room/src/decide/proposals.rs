@@ -122,7 +122,9 @@ impl Room {
                     .ok()
                     .and_then(|index| self.group.senders().into_iter().nth(index))
                     .ok_or(Refusal::NotAllowed("an external sender that the group does not name"))?;
-                let provider = preauth::provider(&sender.credential)
+                let provider = sender
+                    .credential
+                    .provider()
                     .ok_or(Refusal::NotAllowed("an external sender that is no provider"))?;
                 Ok(Proposer {
                     actor: Actor::Sender(provider),
@@ -174,14 +176,19 @@ impl Room {
         ))?;
         let before = self.group.senders();
         let hub = |sender: &&ExternalSender| {
-            preauth::provider(&sender.credential).is_some_and(|provider| provider == *self.id.provider())
+            sender
+                .credential
+                .provider()
+                .is_some_and(|provider| provider == *self.id.provider())
         };
         if !before.iter().filter(hub).eq(senders.iter().filter(hub)) {
             return Err(Refusal::NotAllowed("external senders without the hub, or with another"));
         }
         let known = |sender: &ExternalSender| {
             before.contains(sender)
-                || preauth::provider(&sender.credential)
+                || sender
+                    .credential
+                    .provider()
                     .is_some_and(|provider| self.effective.has_participants_of(&provider))
         };
         if !senders.iter().all(known) {

@@ -1,9 +1,9 @@
-//! S-1 to S-3, S-5 and S-8: rooms, and who comes and leaves.
+//! S-1 to S-3, S-5, S-6 and S-8: rooms, and who comes and leaves.
 
 use client::mls::{ADMIN, ORDINARY, RoomProfile};
 use nave::demo::acts::{agree, ask_and_grant, invite, leave, settle};
 
-use crate::world::{A, B, World, clients, senders};
+use crate::world::{A, B, C, World, clients, names, senders};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s_1_a_user_creates_a_room_and_comes_in_with_all_its_clients() {
@@ -36,7 +36,7 @@ async fn s_2_a_user_of_another_provider_is_added_and_each_of_its_clients_welcome
     let (bob, tablet) = (world.party(B, "phone").await, world.party(B, "tablet").await);
     invite(&alice, &bob, [&alice, &bob, &tablet]).await.unwrap();
     assert_eq!(clients(&alice).len(), 3);
-    settle(&[&alice, &bob, &tablet]).await.unwrap();
+    names(&[&alice, &bob, &tablet], &["a.example", "b.example"]).await;
     agree(&[alice, bob, tablet]).await.unwrap();
     world.end().await;
 }
@@ -45,6 +45,7 @@ async fn s_2_a_user_of_another_provider_is_added_and_each_of_its_clients_welcome
 async fn s_3_a_user_of_a_follower_adds_one_of_another_through_the_hub() {
     let world = World::new().await;
     let [alice, bob, cathy] = world.trio().await;
+    names(&[&cathy, &alice, &bob], &["a.example", "b.example", "c.example"]).await;
     for (one, other) in [(&cathy, &alice), (&alice, &bob), (&bob, &cathy)] {
         one.says("hello", other).await.unwrap();
     }
@@ -56,9 +57,10 @@ async fn s_3_a_user_of_a_follower_adds_one_of_another_through_the_hub() {
 async fn s_5_a_user_leaves_and_its_provider_leaves_the_room_with_it() {
     let world = World::new().await;
     let [alice, bob, cathy] = world.trio().await;
+    names(&[&alice, &bob, &cathy], &["a.example", "b.example", "c.example"]).await;
     leave(&bob, &alice, &cathy).await.unwrap();
     settle(&[&alice, &cathy]).await.unwrap();
-    assert_eq!(senders(&alice), ["a.example"]);
+    assert_eq!(senders(&alice), ["a.example", "c.example"]);
     assert_eq!(clients(&cathy).len(), 2);
     let shown = bob.messages().len();
     cathy.says("among us", &alice).await.unwrap();
@@ -68,6 +70,36 @@ async fn s_5_a_user_leaves_and_its_provider_leaves_the_room_with_it() {
     let since = bob.messages().split_off(shown);
     assert!(since.iter().all(|content| content.starts_with(b"settled")), "{since:?}");
     agree(&[alice, bob, cathy]).await.unwrap();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_6_an_external_commit_takes_departures_along_and_the_hub_proposes_the_rest_again() {
+    let world = World::new().await;
+    let [alice, bob, cathy] = world.trio().await;
+    let second = world.second(B).await;
+    let everybody = [&alice, &bob, &cathy, &second];
+    names(&everybody, &["a.example", "b.example", "c.example"]).await;
+    // Of these, an external commit takes along that the phone removes itself, and voids that the second client goes, too.
+    bob.session.leave(&world.room).await.unwrap();
+    for party in [&alice, &cathy] {
+        party.has_pending(3).await.unwrap();
+    }
+    let laptop = world.second(C).await;
+    bob.is_removed().await.unwrap();
+    for party in [&alice, &cathy] {
+        party.reaches(laptop.epoch()).await.unwrap();
+    }
+    alice.has_pending(1).await.unwrap();
+    alice.session.commit_pending(&world.room).await.unwrap();
+    second.is_removed().await.unwrap();
+    let bobs = |client: &String| client.contains("/bob/");
+    assert!(!clients(&alice).iter().any(bobs));
+    let list = alice.session.member(|member| member.participants(&world.room)).unwrap();
+    assert_eq!(list.position(bob.user().as_str().as_bytes()), None);
+    settle(&[&alice, &cathy, &laptop]).await.unwrap();
+    assert_eq!(senders(&laptop), ["a.example", "c.example"]);
+    agree(&[alice, cathy, laptop]).await.unwrap();
     world.end().await;
 }
 

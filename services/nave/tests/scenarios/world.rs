@@ -82,6 +82,20 @@ pub(crate) fn senders(party: &Party) -> Vec<String> {
     senders.unwrap().iter().map(ToString::to_string).collect()
 }
 
+/// Commits until the room takes proposals of just these providers. The hub asks for the directory of a provider that is
+/// new to the room, and proposes at the first commit after the answer.
+pub(crate) async fn names(parties: &[&Party], expected: &[&str]) {
+    for _ in 0..50 {
+        settle(parties).await.unwrap();
+        if parties.iter().all(|party| senders(party) == expected) {
+            return;
+        }
+        let (first, room) = (parties[0], &parties[0].room);
+        first.session.self_update(room).await.unwrap();
+    }
+    panic!("{:?} and not {expected:?}", senders(parties[0]));
+}
+
 /// Who has clients in the room.
 pub(crate) fn clients(party: &Party) -> Vec<String> {
     let clients = party.session.member(|member| member.members(&party.room));
