@@ -78,6 +78,8 @@ async fn s_6_an_external_commit_takes_departures_along_and_the_hub_proposes_the_
     let world = World::new().await;
     let [alice, bob, cathy] = world.trio().await;
     let second = world.second(B).await;
+    // What is said in an epoch before it came in, it cannot read.
+    alice.reaches(second.epoch()).await.unwrap();
     let everybody = [&alice, &bob, &cathy, &second];
     names(&everybody, &["a.example", "b.example", "c.example"]).await;
     // Of these, an external commit takes along that the phone removes itself, and voids that the second client goes, too.
