@@ -47,7 +47,10 @@ pub(crate) fn clients_have_everything_once(evidence: &Evidence) -> Judged {
         for (room, messages) in &messages {
             let heard: Vec<(u64, &Received)> = heard(evidence, client, room).collect();
             for (seq, what) in &heard {
-                let understood = !matches!(what, Received::Undecryptable(_) | Received::OutOfStep(_));
+                let understood = !matches!(
+                    what,
+                    Received::Undecryptable(_) | Received::OutOfStep(_) | Received::Early { .. }
+                );
                 ensure!(understood, "{client} {room} {seq}: {what:?}");
             }
             let founded = asked_to_found(evidence, client, room);

@@ -7,6 +7,7 @@
 
 mod content;
 mod dictionary;
+mod early;
 mod frank;
 mod handshake;
 mod identity;
@@ -37,6 +38,7 @@ pub use join::JoinKeys;
 pub use profile::{ADMIN, BANNED, MODERATOR, ORDINARY, RoomProfile};
 pub use receive::{Message, Received};
 
+use early::Early;
 use identity::{Identity, client_of};
 use leave::Departure;
 use recent::Recent;
@@ -116,6 +118,7 @@ struct Room {
     /// The first rule that the hub let somebody break.
     distrust: Option<String>,
     recent: Recent,
+    early: Early,
 }
 
 impl Room {
@@ -129,6 +132,7 @@ impl Room {
             leaving: None,
             distrust: None,
             recent: Recent::default(),
+            early: Early::default(),
         };
         room.distrust = room
             .view()

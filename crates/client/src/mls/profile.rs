@@ -8,7 +8,7 @@ use mimi::app_data::ComponentsList;
 use mimi::codec::{Decode as _, Encode as _};
 use mimi::franking::FrankingAgentData;
 use mimi::metadata::{RoomMetaData, Text};
-use mimi::operational::{AppMessagePolicy, OperationalParameters, PendingProposalPolicy};
+use mimi::operational::{AppMessagePolicy, OperationalParameters, PendingProposalPolicy, TimeRange};
 use mimi::role::RoleChangeTargets;
 use mimi::{BaseRoomPolicy, ComponentId, ParticipantList, Role, RoleData, RoomUri};
 use openmls::extensions::{AppDataDictionary, AppDataDictionaryExtension};
@@ -40,6 +40,14 @@ const PAST_EPOCHS: usize = 8;
 const OUT_OF_ORDER: u32 = 256;
 /// How many messages of one sender may be missing.
 const SKIPPED: u32 = 4_096;
+/// For how many seconds a client lets wait what came before its epoch.
+const WAITING: TimeRange = TimeRange {
+    minimum: 0,
+    default: 60,
+    maximum: 600,
+};
+/// How many messages it lets wait.
+const WAITING_MAX: u32 = 256;
 
 /// Choices for a new room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,6 +203,8 @@ impl RoomProfile {
                 pad_to_size: 0,
                 max_generations_skipahead: SKIPPED,
             },
+            buffer_incoming_message_time: WAITING,
+            max_buffered_messages: WAITING_MAX,
             ..OperationalParameters::default()
         };
         let preset = self.preset.unwrap_or(Preset::Cooperative);

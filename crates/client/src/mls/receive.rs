@@ -12,6 +12,7 @@ use openmls::prelude::{
     Sender, StagedCommit,
 };
 
+use super::early::Bounds;
 use super::frank::Witness;
 use super::identity::{Identity, client_of};
 use super::leave::Departure;
@@ -67,6 +68,11 @@ pub enum Received {
     Duplicate,
     /// For others, or from before this client was in the room.
     NotForMe,
+    /// It belongs to an epoch that has not begun here, and waits for it ([`Member::due`]).
+    Early {
+        /// That epoch.
+        epoch: u64,
+    },
     /// Proposals or a commit that the hub must not have accepted. They had their effect, lest this client be alone; the
     /// room is not to be trusted from now on ([`Member::distrust`]).
     AgainstRules {
@@ -105,6 +111,12 @@ impl Member {
         Ok(received)
     }
 
+    /// What came early and is to be received now: to be asked for after each change of epoch, until there is no more.
+    pub fn due(&mut self, room: &RoomUri) -> Option<FanoutMessage> {
+        let state = self.rooms.get_mut(room)?;
+        state.early.due(state.group.epoch().as_u64())
+    }
+
     fn receive_message(&mut self, room: &RoomUri, fanout: &FanoutMessage) -> Result<Received, MemberError> {
         let octets: &[u8] = fanout.message().octets();
         let Ok(message) = MlsMessageIn::tls_deserialize_exact_bytes(octets) else {
@@ -137,11 +149,10 @@ impl Member {
         let epoch = message.epoch().as_u64();
         let current = state.group.epoch().as_u64();
         match message.content_type() {
-            ContentType::Application if epoch < state.entered => Ok(Received::NotForMe),
-            ContentType::Application => state.receive_application(&self.identity, room, message, fanout),
             _ if epoch < state.entered => Ok(Received::NotForMe),
+            _ if epoch > current => Ok(state.receive_early(&message, fanout)),
+            ContentType::Application => state.receive_application(&self.identity, room, message, fanout),
             _ if epoch < current => Ok(Received::Duplicate),
-            _ if epoch > current => Ok(Received::OutOfStep(format!("epoch {epoch} while in {current}"))),
             ContentType::Proposal => {
                 let more = match &fanout.content {
                     FanoutContent::Proposals { proposals } => proposals.get(1..).unwrap_or_default(),
@@ -216,6 +227,15 @@ impl Room {
             frank: frank.map(Box::new),
             franked,
         }))
+    }
+
+    fn receive_early(&mut self, message: &ProtocolMessage, fanout: &FanoutMessage) -> Received {
+        let (epoch, current) = (message.epoch().as_u64(), self.group.epoch().as_u64());
+        let operational = self.view().ok().and_then(|view| view.operational());
+        if self.early.keep(message, fanout, Bounds::of(operational.as_ref())) {
+            return Received::Early { epoch };
+        }
+        Received::OutOfStep(format!("epoch {epoch} while in {current}"))
     }
 
     fn receive_proposals(

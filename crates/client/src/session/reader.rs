@@ -42,10 +42,10 @@ pub(super) async fn run(shared: Arc<Shared>, happenings: mpsc::Sender<Happening>
                             }
                         };
                         done.insert(event.room.clone(), event.position);
-                        if let Some(happening) = take(&shared, &mut positions, event)
-                            && happenings.send(happening).await.is_err()
-                        {
-                            return;
+                        for happening in take(&shared, &mut positions, event) {
+                            if happenings.send(happening).await.is_err() {
+                                return;
+                            }
                         }
                         backoff = Backoff::new();
                     }
@@ -66,17 +66,47 @@ pub(super) async fn run(shared: Arc<Shared>, happenings: mpsc::Sender<Happening>
     }
 }
 
-/// Gives one event to the member. `None` when it came before.
-fn take(shared: &Arc<Shared>, positions: &mut Positions, event: Event) -> Option<Happening> {
+/// Gives one event to the member, and then what waited for it. Nothing when it came before.
+fn take(shared: &Arc<Shared>, positions: &mut Positions, event: Event) -> Vec<Happening> {
     let Ok(room) = event.room.parse::<RoomUri>() else {
         tracing::warn!(client = %shared.client, room = event.room, "an event of no room");
-        return None;
+        return Vec::new();
     };
+    if !is_next(shared, positions, &room, &event) || event.message.is_empty() {
+        // Seen before, or for other clients of this provider.
+        return Vec::new();
+    }
+    let mut happenings = Vec::new();
+    let mut happened = |accepted, received| {
+        happenings.push(Happening {
+            room: room.clone(),
+            position: event.position,
+            seq: event.seq,
+            accepted,
+            received,
+        });
+    };
+    match FanoutMessage::decode_shared(&event.message) {
+        Err(error) => happened(0, Received::Undecryptable(error.to_string())),
+        Ok(fanout) => {
+            let mut next = Some(fanout);
+            while let Some(fanout) = next {
+                happened(fanout.timestamp, receive(shared, &room, &fanout));
+                next = shared.member().due(&room);
+            }
+        }
+    }
+    shared.progress.send_modify(|events| *events += 1);
+    happenings
+}
+
+/// Whether an event is one that was not taken yet; counts what is missing before it.
+fn is_next(shared: &Arc<Shared>, positions: &mut Positions, room: &RoomUri, event: &Event) -> bool {
     // A Welcome for this client begins the room anew: what came before it is not this client's.
     let begins = !event.key_package_refs.is_empty();
-    if let Some(last) = positions.get(&room).filter(|last| !begins || event.position <= **last) {
+    if let Some(last) = positions.get(room).filter(|last| !begins || event.position <= **last) {
         if event.position <= *last {
-            return None;
+            return false;
         }
         let missing = event.position - last - 1;
         if missing > 0 {
@@ -85,34 +115,20 @@ fn take(shared: &Arc<Shared>, positions: &mut Positions, event: Event) -> Option
         }
     }
     positions.insert(room.clone(), event.position);
-    if event.message.is_empty() {
-        // For other clients of this provider.
-        return None;
-    }
-    let (accepted, received) = match FanoutMessage::decode_shared(&event.message) {
-        Err(error) => (0, Received::Undecryptable(error.to_string())),
-        Ok(fanout) => {
-            let received = shared.member().receive(&room, &fanout);
-            (
-                fanout.timestamp,
-                received.unwrap_or_else(|error| Received::OutOfStep(error.to_string())),
-            )
-        }
-    };
-    shared.progress.send_modify(|events| *events += 1);
+    true
+}
+
+/// Gives one message to the member, and does what follows of it by itself.
+fn receive(shared: &Arc<Shared>, room: &RoomUri, fanout: &FanoutMessage) -> Received {
+    let received = shared.member().receive(room, fanout);
+    let received = received.unwrap_or_else(|error| Received::OutOfStep(error.to_string()));
     if matches!(received, Received::Proposals { .. }) && shared.options.commits_proposals {
-        commit_proposals(shared, &room);
+        commit_proposals(shared, room);
     }
-    if shared.member().must_leave_again(&room) {
-        leave_again(shared, &room);
+    if shared.member().must_leave_again(room) {
+        leave_again(shared, room);
     }
-    Some(Happening {
-        room,
-        position: event.position,
-        seq: event.seq,
-        accepted,
-        received,
-    })
+    received
 }
 
 /// Commits what is pending, if that is for this client, beside the reading.
