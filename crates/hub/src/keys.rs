@@ -29,8 +29,10 @@ const KEYS_VERSION: u8 = 1;
 /// One key for each scheme, in the order of their encoding.
 const SCHEMES: [SignatureScheme; 2] = [SignatureScheme::ED25519, SignatureScheme::ECDSA_SECP256R1_SHA256];
 
-/// Cipher suites of which the hub signs (RFC 9420 §17.1): both schemes, with AES and with ChaCha20.
-pub const SUITES: [CipherSuite; 3] = [0x0001, 0x0002, 0x0003];
+/// Cipher suites of which the hub signs: of RFC 9420 §17.1 both schemes, with AES and with ChaCha20, and the hybrids of
+/// ML-KEM-768 and X25519 with Ed25519 signatures (draft-ietf-mls-pq-ciphersuites, whose numbers are provisional: those
+/// that OpenMLS gives them).
+pub const SUITES: [CipherSuite; 5] = [0x0001, 0x0002, 0x0003, 0x004e, 0x004f];
 
 /// The hub's keys. Rooms name the hub by the signature keys in external_senders, so these live as long as the rooms do;
 /// the franking keys come and go.
@@ -269,13 +271,28 @@ mod tests {
     }
 
     #[test]
-    fn m_5_every_cipher_suite_that_openmls_speaks_is_one_of_ours() {
-        // The post-quantum ones are behind a feature of OpenMLS (draft-ietf-mls-pq-ciphersuites). When they appear here,
-        // the hub may take those whose signatures it makes, and `mimi::mls::label` has to know their hashes.
+    fn m_5_every_cipher_suite_that_openmls_speaks_and_the_hub_has_a_key_for_is_one_of_ours() {
+        let hashed = |suite: &Ciphersuite| mimi::mls::label::hash((*suite).into(), b"").is_ok();
+        let signed = |suite: &Ciphersuite| SCHEMES.contains(&suite.signature_algorithm());
+        // These exchange keys by ML-KEM alone: a room that is to withstand quantum computers has a hybrid.
+        let alone = |suite: &Ciphersuite| format!("{suite:?}").contains("_MLKEM768_");
         let spoken = RustCrypto::default().supported_ciphersuites();
-        let mut spoken: Vec<CipherSuite> = spoken.into_iter().map(CipherSuite::from).collect();
-        spoken.sort_unstable();
-        assert_eq!(spoken, SUITES);
+        let ours = spoken.iter().filter(|suite| signed(suite) && !alone(suite));
+        let mut ours: Vec<Ciphersuite> = ours.copied().collect();
+        ours.sort_unstable_by_key(|suite| CipherSuite::from(*suite));
+        assert_eq!(ours.iter().copied().map(CipherSuite::from).collect::<Vec<_>>(), SUITES);
+        for suite in &ours {
+            assert!(hashed(suite), "{suite:?}");
+        }
+    }
+
+    #[test]
+    fn the_hash_of_each_cipher_suite_is_that_of_openmls() {
+        for suite in SUITES {
+            let ours = mimi::mls::label::hash(suite, b"octets").unwrap();
+            let hash = Ciphersuite::try_from(suite).unwrap().hash_algorithm();
+            assert_eq!(ours, RustCrypto::default().hash(hash, b"octets").unwrap());
+        }
     }
 
     #[test]

@@ -37,8 +37,6 @@ const SHARDS: u32 = 16;
 const SHARD_GROUPS: usize = 2;
 /// The cipher suite whose key new rooms name in external_senders.
 const CIPHER_SUITE: u16 = 0x0001;
-/// The cipher suites in which rooms are hosted: the hub has a key for each.
-const CIPHER_SUITES: [u16; 3] = [0x0001, 0x0002, 0x0003];
 /// From not ready to no new work, so that whoever balances load notices.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
@@ -173,7 +171,7 @@ impl Running {
             roots,
             api_identity,
             hub_sender: Bytes::from(keys.external_sender(CIPHER_SUITE)?.encode()),
-            hub_senders: hub_senders(&keys)?,
+            hub_senders: hub_senders(&keys),
             peers: Arc::new(peers),
             hubs,
             follower,
@@ -271,10 +269,10 @@ fn hub_keys(config: &Config) -> anyhow::Result<HubKeys> {
     })
 }
 
-/// The hub's ExternalSender for each suite.
-fn hub_senders(keys: &HubKeys) -> anyhow::Result<Vec<(u16, Bytes)>> {
-    let sender = |suite| Ok((suite, Bytes::from(keys.external_sender(suite)?.encode())));
-    CIPHER_SUITES.into_iter().map(sender).collect()
+/// The hub's ExternalSender for each suite in which rooms are hosted.
+fn hub_senders(keys: &HubKeys) -> Vec<(u16, Bytes)> {
+    let senders = keys.external_senders().into_iter();
+    senders.map(|(suite, sender)| (suite, sender.encode().into())).collect()
 }
 
 fn moderators(config: &Config) -> anyhow::Result<BTreeSet<UserUri>> {

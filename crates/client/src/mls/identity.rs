@@ -24,11 +24,18 @@ use super::storage::Provider;
 /// The cipher suite of a room whose founder chooses no other (RFC 9420 §17.1, 0x0001).
 pub const CIPHERSUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
 
-/// The cipher suites that these clients speak: 0x0001, 0x0002 and 0x0003.
-pub const CIPHERSUITES: [Ciphersuite; 3] = [
+/// A cipher suite for rooms whose messages are to withstand quantum computers: ML-KEM-768 with X25519
+/// (draft-ietf-mls-pq-ciphersuites; its number is provisional).
+pub const POST_QUANTUM: Ciphersuite = Ciphersuite::MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519;
+
+/// The cipher suites that these clients speak: 0x0001, 0x0002 and 0x0003, and the hybrids of ML-KEM-768 and X25519
+/// (draft-ietf-mls-pq-ciphersuites).
+pub const CIPHERSUITES: [Ciphersuite; 5] = [
     CIPHERSUITE,
     Ciphersuite::MLS_128_DHKEMP256_AES128GCM_SHA256_P256,
     Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519,
+    POST_QUANTUM,
+    Ciphersuite::MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519,
 ];
 
 /// Components that these clients understand.

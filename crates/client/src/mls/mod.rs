@@ -33,7 +33,7 @@ use openmls::prelude::{Ciphersuite, LeafNodeIndex, MlsGroup, OpenMlsProvider as 
 pub use content::{Content, Outgoing, Said};
 pub use frank::Franked;
 pub use handshake::Answered;
-pub use identity::{CIPHERSUITE, CIPHERSUITES};
+pub use identity::{CIPHERSUITE, CIPHERSUITES, POST_QUANTUM};
 pub use join::JoinKeys;
 pub use profile::{ADMIN, BANNED, MODERATOR, ORDINARY, RoomProfile};
 pub use receive::{Message, Received};

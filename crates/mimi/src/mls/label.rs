@@ -11,12 +11,13 @@ use crate::mls::CipherSuite;
 #[error("cipher suite {0:#06x} is not known")]
 pub struct UnknownSuite(pub CipherSuite);
 
-/// The hash of `octets` in a cipher suite of RFC 9420 §17.1.
+/// The hash of `octets` in a cipher suite of RFC 9420 §17.1, or one of the hybrids of ML-KEM-768 and X25519 with Ed25519
+/// (draft-ietf-mls-pq-ciphersuites, numbers provisional).
 pub fn hash(suite: CipherSuite, octets: &[u8]) -> Result<Bytes, UnknownSuite> {
     Ok(match suite {
-        1..=3 => Bytes::copy_from_slice(&Sha256::digest(octets)),
+        1..=3 | 0x004f => Bytes::copy_from_slice(&Sha256::digest(octets)),
         4..=6 => Bytes::copy_from_slice(&Sha512::digest(octets)),
-        7 => Bytes::copy_from_slice(&Sha384::digest(octets)),
+        7 | 0x004e => Bytes::copy_from_slice(&Sha384::digest(octets)),
         _ => return Err(UnknownSuite(suite)),
     })
 }

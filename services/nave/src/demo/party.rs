@@ -312,6 +312,8 @@ impl Reader {
             Received::Removed => seen.removed = true,
             Received::Undecryptable(why) => seen.faults.push(format!("cannot decrypt: {why}")),
             Received::AgainstRules { why, .. } => seen.faults.push(format!("against the rules: {why}")),
+            // The hubs of the demo keep the order.
+            Received::Early { epoch } => seen.faults.push(format!("of epoch {epoch}, before it")),
             Received::OutOfStep(why) => seen.faults.push(format!("out of step: {why}")),
             Received::Proposals { .. } | Received::Duplicate | Received::NotForMe => {}
         }

@@ -1,6 +1,6 @@
 //! S-1 to S-3, S-5, S-6 and S-8: rooms, and who comes and leaves.
 
-use client::mls::{ADMIN, ORDINARY, RoomProfile};
+use client::mls::{ADMIN, ORDINARY, POST_QUANTUM, RoomProfile};
 use nave::demo::acts::{agree, ask_and_grant, invite, leave, settle};
 
 use crate::world::{A, B, C, World, clients, names, senders};
@@ -120,5 +120,29 @@ async fn s_8_who_is_added_with_the_key_packages_of_a_grant_is_welcomed_all_the_s
     bob.is_in(room).await.unwrap();
     alice.says("welcome", &bob).await.unwrap();
     agree(&[alice, bob]).await.unwrap();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m_5_a_room_of_a_post_quantum_suite_is_used_as_any_other() {
+    let world = World::new().await;
+    let alice = world.party(A, "phone").await;
+    let bob = world.party(B, "phone").await;
+    let room = &world.room;
+    let suite = POST_QUANTUM;
+    bob.session.upload_key_packages_in(suite, 1).await.unwrap();
+    let profile = RoomProfile {
+        suite,
+        ..RoomProfile::default()
+    };
+    alice.session.create_room(room, &profile).await.unwrap();
+    invite(&alice, &bob, [&alice, &bob]).await.unwrap();
+    names(&[&alice, &bob], &["a.example", "b.example"]).await;
+    let laptop = world.party(B, "laptop").await;
+    laptop.session.join(room, None).await.unwrap();
+    alice.reaches(laptop.epoch()).await.unwrap();
+    alice.says("hello", &laptop).await.unwrap();
+    assert_eq!(laptop.session.member(|member| member.suite(room)), Some(suite));
+    agree(&[alice, bob, laptop]).await.unwrap();
     world.end().await;
 }
