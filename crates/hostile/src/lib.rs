@@ -10,7 +10,7 @@ use bytes::Bytes;
 use mimi::abuse::AbuseReport;
 use mimi::app_data::{ComponentsList, SafeAad};
 use mimi::consent::ConsentEntry;
-use mimi::content::{MessageDerivedValues, MessageStatusReport, MimiContent, content_id};
+use mimi::content::{ApplicationFraming, MessageDerivedValues, MessageStatusReport, MimiContent, content_id};
 use mimi::franking::{FrankAad, FrankingAgentData};
 use mimi::group_info::{GroupInfoRatchetTreeTbe, GroupInfoRequest, GroupInfoResponse};
 use mimi::identifier::{IdentifierRequest, IdentifierResponse};
@@ -20,7 +20,7 @@ use mimi::mls::LeafNode;
 use mimi::notify::FanoutMessage;
 use mimi::operational::OperationalParameters;
 use mimi::policy::{
-    AssetPolicy, BotPolicy, HistoryPolicy, JoinLinkPolicy, JoinLinks, JoinLinksUpdate, LinkPreviewPolicy,
+    AssetPolicy, BotPolicy, HistoryPolicy, JoinCode, JoinLinkPolicy, JoinLinks, JoinLinksUpdate, LinkPreviewPolicy,
     LoggingPolicy, MessageExpiration, StatusNotificationPolicy,
 };
 use mimi::role::{PreAuthData, RoleData};
@@ -95,6 +95,8 @@ decoders! {
     mimi_content: |octets| judge(octets, look_at_content);
     derived_values: |octets| judge(octets, look_at_derived_values);
     status_report: structure::<MessageStatusReport>;
+    application_framing: structure::<ApplicationFraming>;
+    join_code: join_code;
     uri: uri;
     template: template;
     directory: directory;
@@ -161,6 +163,12 @@ fn look_at_content(content: &MimiContent) {
 
 fn look_at_derived_values(values: &MessageDerivedValues) {
     values.order();
+}
+
+fn join_code(octets: &[u8]) {
+    if let Some(code) = JoinCode::read(octets) {
+        assert_eq!(code.to_string().as_bytes(), octets);
+    }
 }
 
 fn uri(octets: &[u8]) {

@@ -15,7 +15,8 @@ fn config() -> Config {
 }
 
 const TEMPLATE: &str = "https://mimi.a.example:8443/v1/update/{roomId}\0/v1/update/mimi%3A%2F%2Fa.example%2Fr%2Fx";
-const DIRECTORY: &str = r#"{"update":"https://a.example/v1/update/{roomId}","notify":3,"naveLink":"a.example:1"}"#;
+const DIRECTORY: &str = r#"{"update":"https://a.example/v1/update/{roomId}","notify":3,"naveLink":"a.example:1","hubSenders":{"1":"016f"}}"#;
+const JOIN_CODE: &str = "https://a.example/j#2.1800000000.fedcba9876543210";
 const URI: &str = "mimi://a.example/d/alice/phone";
 
 /// Valid octets of each kind, a few of them replaced, some cut off.
@@ -60,6 +61,12 @@ proptest! {
     fn w_7_identifiers_never_panic_and_have_one_spelling(octets in damaged(URI), noise in noise()) {
         decoder("uri")(&octets);
         decoder("uri")(&noise);
+    }
+
+    #[test]
+    fn h_50_join_codes_never_panic_and_have_one_spelling(octets in damaged(JOIN_CODE), noise in noise()) {
+        decoder("join_code")(&octets);
+        decoder("join_code")(&noise);
     }
 
     #[test]

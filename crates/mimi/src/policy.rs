@@ -2,9 +2,11 @@
 //! wire: what a value says when the draft lets it say anything. Which values and changes are allowed is the policy's.
 
 mod assets;
+mod code;
 mod links;
 
 pub use assets::{AssetPolicy, AssetUploadLocation, DownloadPrivacy, DownloadPrivacyType, ProviderUploadDomains};
+pub use code::JoinCode;
 pub use links::{JoinLink, JoinLinkPolicy, JoinLinks, JoinLinksUpdate, LinkPreviewPolicy};
 
 use bytes::Bytes;

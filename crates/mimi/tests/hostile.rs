@@ -126,6 +126,7 @@ decoders! {
     identifier_request: requests::identifier_request();
     identifier_response: requests::identifier_response();
     abuse_report: requests::abuse_report();
+    application_framing: values::application_framing();
     mimi_content: content::content();
     derived_values: content::derived_values();
     status_report: content::status_report();

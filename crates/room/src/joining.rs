@@ -1,9 +1,7 @@
 //! Join codes (mimi-protocol §5.6, mimi-room-policy §5.2 and §8.1): what lets its bearer join by itself, and what the hub
 //! remembers of whom it let see the group by one.
 //!
-//! A code is one of the room's links (component join_links), octet for octet. The drafts leave open what is in it. Here it
-//! ends in `#role.until.secret`: the index of the role to which it leads, when it ends, in seconds since the UNIX epoch, and
-//! [`SECRET_MIN`] octets or more that nobody can guess. Other links may be in the list, and are no codes.
+//! A code is one of the room's links (component join_links), octet for octet, that reads as a [`JoinCode`].
 //!
 //! An external commit does not name the code. So the hub remembers who was given the group's information by which, and
 //! takes the external commit of that user and signature key. A code for one user is the first one's who is given the
@@ -11,7 +9,7 @@
 
 use bytes::Bytes;
 use mimi::group_info::GroupInfoRequest;
-use mimi::policy::{JoinLinkPolicy, JoinLinks};
+use mimi::policy::{JoinCode, JoinLinkPolicy, JoinLinks};
 use mimi::{
     AppDataDictionary, AppDataOperation, AppDataUpdate, ClientUri, ComponentId, Decode as _, Encode as _, Participant,
     ParticipantListUpdate, UserUri,
@@ -22,28 +20,6 @@ use crate::{Digest, Millis, Refusal, Room};
 
 /// How many users may be remembered at once.
 pub const GRANTS_MAX: usize = 1_024;
-
-/// Fewest octets of a code's secret.
-const SECRET_MIN: usize = 16;
-
-/// What a code says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Code {
-    role: u32,
-    until: Millis,
-}
-
-impl Code {
-    fn read(link: &[u8]) -> Option<Self> {
-        let (_, code) = std::str::from_utf8(link).ok()?.rsplit_once('#')?;
-        let mut parts = code.splitn(3, '.');
-        let role = parts.next()?.parse().ok()?;
-        let until: u64 = parts.next()?.parse().ok()?;
-        let secret = parts.next()?;
-        let until = Millis(until.checked_mul(1_000)?);
-        (secret.len() >= SECRET_MIN).then_some(Self { role, until })
-    }
-}
 
 /// By what a user was given the group's information.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +81,7 @@ impl Room {
         let latest = now.0.saturating_add(u64::from(policy.expiration) * 1_000);
         let known = |link: &Bytes| links(self.effective.dictionary()).any(|each| each == *link);
         let mut new = links(after.dictionary()).filter(|link| !known(link));
-        if new.any(|link| Code::read(&link).is_some_and(|code| code.until.0 > latest)) {
+        if new.any(|link| JoinCode::read(&link).is_some_and(|code| end(&code).0 > latest)) {
             return Err(Refusal::NotAllowed(
                 "a join code that lasts longer than the room lets it",
             ));
@@ -117,13 +93,17 @@ impl Room {
     fn role_by_code(&self, code: &Digest, now: Millis) -> Option<u32> {
         let link = |view: &RoomView| links(view.dictionary()).find(|link| Digest::of(link) == *code);
         link(&self.effective)?;
-        let code = Code::read(&link(&self.committed)?)?;
-        (code.until > now).then_some(code.role)
+        let code = JoinCode::read(&link(&self.committed)?)?;
+        (end(&code) > now).then_some(code.role)
     }
 
     fn codes_serve_several(&self) -> bool {
         policy(&self.committed).is_some_and(|policy| policy.multiuser)
     }
+}
+
+fn end(code: &JoinCode) -> Millis {
+    Millis(code.until.saturating_mul(1_000))
 }
 
 fn policy(view: &RoomView) -> Option<JoinLinkPolicy> {

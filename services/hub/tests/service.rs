@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::mls::{Answered, Member, RoomProfile, Submitted};
+use client::mls::{Answered, Member, Received, RoomProfile, Submitted};
 use daemon::certificates::DevelopmentCa;
 use futures::StreamExt;
 use ledger::{Founding, Ledger, LedgerId};
 use link::{Identity, Roots};
 use mimi::codec::{Decode, Encode};
+use mimi::content::NestedPart;
 use mimi::notify::FanoutMessage;
 use mimi::{ClientUri, Provider, RoomUri};
 use nave_follower::Follower;
@@ -23,13 +24,16 @@ use peer::{PeerLimits, Peers, PeersConfig};
 use prost::Message as _;
 use proto::follower::follower_client::FollowerClient;
 use proto::hub::hub_server::Hub;
-use proto::hub::{CreateRoom, RoomRequest, ShardsRequest, room_request::Body, room_response::Outcome};
+use proto::hub::{
+    AbuseVerdict, CloseAbuseRequest, CreateRoom, ListAbuseRequest, ListAbuseResponse, RoomRequest, ShardsRequest,
+    room_request::Body, room_response::Outcome,
+};
 use route::Shards;
 use store::Database;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::Request;
 use tonic::transport::{Endpoint, Server};
+use tonic::{Code, Request};
 
 struct World {
     hub: HubService,
@@ -202,6 +206,77 @@ async fn h_52_a_stranger_cannot_tell_a_room_from_none() {
     let without = other.call(room().as_str(), "m.example", submit).await;
     assert_eq!(with, without);
     assert!(matches!(with, Outcome::Answer(_)));
+}
+
+/// The cases that are open, at most `max` of them behind `after`.
+async fn listed(world: &World, after: &str, max: u32) -> ListAbuseResponse {
+    let after = after.to_owned();
+    let listed = world
+        .hub
+        .list_abuse(Request::new(ListAbuseRequest { after, max }))
+        .await;
+    listed.unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r_1_r_3_r_5_reports_are_filed_with_their_verdicts_listed_by_pages_and_closed_once() {
+    let world = World::new().await;
+    let mut alice = world.founded().await;
+    let phone = client("mimi://a.example/d/alice/phone");
+    world.follower.follow(&phone, &room()).await.unwrap();
+    let (mut events, _acks) = world.follower.open(phone).await.unwrap();
+    let mut shown = Vec::new();
+    for text in ["one", "two"] {
+        let content = alice.compose(&room(), NestedPart::text(text)).unwrap();
+        let said = alice.send_content(&room(), &content).unwrap();
+        world.answer("a.example", Body::Submit(said.request)).await;
+        let event = tokio::time::timeout(Duration::from_secs(30), events.recv()).await;
+        let fanout = FanoutMessage::decode_exact(&event.unwrap().unwrap().unwrap().message).unwrap();
+        match alice.receive(&room(), &fanout).unwrap() {
+            Received::Message(message) => shown.push(message),
+            other => panic!("{other:?}"),
+        }
+    }
+    // Not what was said.
+    shown[1].accepted += 1;
+    for message in &shown {
+        let report = alice.report(std::slice::from_ref(message), 1, "look").unwrap();
+        for _ in 0..2 {
+            let told = world.answer("a.example", Body::ReportAbuse(report.clone())).await;
+            assert!(
+                told.is_empty(),
+                "whoever reports is told nothing, the second time as well"
+            );
+        }
+    }
+    let first = listed(&world, "", 1).await;
+    assert!(first.more);
+    let second = listed(&world, &first.cases[0].id, 9).await;
+    assert!(!second.more);
+    let cases = [&first.cases[..], &second.cases].concat();
+    assert_eq!(cases.len(), 2);
+    for (message, verdict) in shown.iter().zip([AbuseVerdict::Valid, AbuseVerdict::Invalid]) {
+        let mut found = cases.iter().filter(|case| case.messages[0].content == message.data);
+        let case = found.next().unwrap();
+        assert_eq!(case.messages[0].verdict(), verdict);
+        assert_eq!(
+            (case.room.as_str(), case.source.as_str()),
+            (room().as_str(), "a.example")
+        );
+        assert_eq!(
+            (case.accused.as_str(), case.note.as_str()),
+            ("mimi://a.example/u/alice", "look")
+        );
+    }
+    let close = |id: &str| {
+        world
+            .hub
+            .close_abuse(Request::new(CloseAbuseRequest { id: id.to_owned() }))
+    };
+    close(&cases[0].id).await.unwrap();
+    assert_eq!(close(&cases[0].id).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(close("no case").await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(listed(&world, "", 0).await.cases, second.cases);
 }
 
 #[tokio::test(flavor = "multi_thread")]

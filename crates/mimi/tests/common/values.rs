@@ -1,6 +1,7 @@
 //! What a room's components hold.
 
 use mimi::app_data::{AppDataOperation, ComponentsList, SafeAad};
+use mimi::content::ApplicationFraming;
 use mimi::metadata::{RichDescription, RoomMetaData, Text};
 use mimi::operational::{
     AppMessagePolicy, ExtendedCapabilities, MediaType, MediaTypeParameter, OperationalParameters,
@@ -174,6 +175,16 @@ pub(crate) fn base_room_policy() -> Sample<BaseRoomPolicy> {
                 policy_component_ids: components.ids,
             },
         )
+        .boxed()
+}
+
+pub(crate) fn application_framing() -> Sample<ApplicationFraming> {
+    let media_type = media_types().prop_map(|mut types| types.pop());
+    (media_type, octets())
+        .prop_filter_map("a media type", |(media_type, content)| {
+            let media_type = media_type?;
+            Some(ApplicationFraming { media_type, content })
+        })
         .boxed()
 }
 
