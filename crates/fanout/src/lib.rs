@@ -10,6 +10,7 @@ mod backoff;
 mod courier;
 mod couriers;
 mod follower;
+mod frame;
 mod metrics;
 mod options;
 mod tail;

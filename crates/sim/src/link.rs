@@ -6,13 +6,13 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use fanout::{Acknowledged, Due, Failure, Refused, Transport};
-use ledger::{LedgerId, Offset, Shown};
+use fanout::{Acknowledged, Due, Failure, Transport};
+use ledger::{LedgerId, Offset};
 use mimi::Provider;
 use prost::Message as _;
 use proto::link::{
     Acknowledge, Deliver, FanoutStream, FollowerFrame, HubFrame, Item, Resume, StreamHeader, Want, follower_frame,
-    hub_frame, item, stream_header,
+    hub_frame, stream_header,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -149,7 +149,7 @@ impl Transport for Link {
             Some(lane) => lane,
             None => self.open(to, shard).await.map_err(|error| broken(&error))?.0,
         };
-        let items = items.iter().map(framed).collect();
+        let items = items.iter().map(Item::from).collect();
         let deliver = Deliver {
             shard: shard.0,
             items,
@@ -157,34 +157,7 @@ impl Transport for Link {
         };
         let acknowledge = lane.deliver(deliver).await.map_err(|error| broken(&error))?;
         self.put_back(to, shard, lane);
-        let refused = acknowledge.refused.into_iter().map(|refusal| Refused {
-            offset: Offset(refusal.offset),
-            status: u16::try_from(refusal.status).unwrap_or(400),
-            reason: refusal.reason,
-        });
-        let next = Offset(acknowledge.next_offset);
-        Ok(Acknowledged {
-            refused: refused.collect(),
-            ..Acknowledged::below(next)
-        })
-    }
-}
-
-fn framed(due: &Due) -> Item {
-    let entry = &due.entry;
-    let body = match due.shown {
-        Shown::Message => item::Body::Message(entry.message.clone()),
-        Shown::Digest => item::Body::Digest(entry.digest().0.to_vec().into()),
-    };
-    Item {
-        offset: entry.offset.0,
-        room: entry.room.as_str().to_owned(),
-        seq: entry.seq.0,
-        previous_seq: due.previous_seq.0,
-        chain: entry.chain.0.to_vec().into(),
-        recipient_set: entry.set.0.to_vec().into(),
-        epoch: entry.epoch.0,
-        body: Some(body),
+        Ok(acknowledge.into())
     }
 }
 

@@ -15,7 +15,7 @@ use mimi::{Provider, RoomUri};
 use peer::{Answer, Peers, succeeded};
 use proto::follower::follower_client::FollowerClient;
 use proto::follower::{Delivery, PositionRequest};
-use proto::link::{Acknowledge, Deliver, Item, item};
+use proto::link::{Deliver, Item};
 use route::ShardId;
 use tonic::transport::Channel;
 
@@ -50,7 +50,7 @@ impl Carrier {
     async fn deliver_to_ours(&self, shard: ShardId, items: &[Due]) -> Result<Acknowledged, Failure> {
         let deliver = Deliver {
             shard: shard.0,
-            items: items.iter().map(framed).collect(),
+            items: items.iter().map(Item::from).collect(),
             traceparent: String::new(),
         };
         let delivery = Delivery {
@@ -60,13 +60,13 @@ impl Carrier {
         };
         let answer = self.follower.clone().deliver(delivery).await;
         answer
-            .map(|answer| acknowledged(answer.into_inner()))
+            .map(|answer| answer.into_inner().into())
             .map_err(|status| refused_call(&status))
     }
 
     async fn deliver_by_link(&self, link: &Fanout, shard: ShardId, items: &[Due]) -> Result<Acknowledged, LinkError> {
-        let framed = items.iter().map(framed).collect();
-        link.deliver(shard.0, framed, "").await.map(acknowledged)
+        let framed = items.iter().map(Item::from).collect();
+        link.deliver(shard.0, framed, "").await.map(Acknowledged::from)
     }
 
     /// Notifies of each room in its order, rooms beside each other. What a follower is only shown the digest of has no
@@ -208,36 +208,6 @@ fn settle(items: &[Due], notified: Vec<Notified>) -> Result<Acknowledged, Failur
         refused,
         retry_after,
     })
-}
-
-fn framed(due: &Due) -> Item {
-    let entry = &due.entry;
-    let body = match due.shown {
-        Shown::Message => item::Body::Message(entry.message.clone()),
-        Shown::Digest => item::Body::Digest(entry.digest().0.to_vec().into()),
-    };
-    Item {
-        offset: entry.offset.0,
-        room: entry.room.as_str().to_owned(),
-        seq: entry.seq.0,
-        previous_seq: due.previous_seq.0,
-        chain: entry.chain.0.to_vec().into(),
-        recipient_set: entry.set.0.to_vec().into(),
-        epoch: entry.epoch.0,
-        body: Some(body),
-    }
-}
-
-fn acknowledged(frame: Acknowledge) -> Acknowledged {
-    let refused = frame.refused.into_iter().map(|refusal| Refused {
-        offset: Offset(refusal.offset),
-        status: u16::try_from(refusal.status).unwrap_or(400),
-        reason: refusal.reason,
-    });
-    Acknowledged {
-        refused: refused.collect(),
-        ..Acknowledged::below(Offset(frame.next_offset))
-    }
 }
 
 fn retry_after(answer: &Answer) -> Option<Duration> {

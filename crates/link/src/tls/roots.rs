@@ -211,7 +211,7 @@ impl ClientCertVerifier for AnyPeer {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 only".into()))
+        tls_1_3_only()
     }
 
     fn verify_tls13_signature(
@@ -220,12 +220,11 @@ impl ClientCertVerifier for AnyPeer {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = crypto().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
+        signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        crypto().signature_verification_algorithms.supported_schemes()
+        schemes()
     }
 }
 
@@ -260,7 +259,7 @@ impl ServerCertVerifier for ThatPeer {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 only".into()))
+        tls_1_3_only()
     }
 
     fn verify_tls13_signature(
@@ -269,11 +268,27 @@ impl ServerCertVerifier for ThatPeer {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = crypto().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
+        signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        crypto().signature_verification_algorithms.supported_schemes()
+        schemes()
     }
+}
+
+fn tls_1_3_only() -> Result<HandshakeSignatureValid, rustls::Error> {
+    Err(rustls::Error::General("TLS 1.3 only".into()))
+}
+
+fn signature(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let algorithms = crypto().signature_verification_algorithms;
+    rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
+}
+
+fn schemes() -> Vec<SignatureScheme> {
+    crypto().signature_verification_algorithms.supported_schemes()
 }

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use ledger::{LogEntry, Seq, SetId};
 use room::{Chain, EntryKind, Epoch, Millis, Recipients};
 
+use proto::link::item;
+
 use super::*;
 
 fn due(offset: u64, room: &str) -> Due {
@@ -87,11 +89,11 @@ fn a_refused_entry_counts_as_acknowledged() {
 #[test]
 fn a_frame_carries_the_entry_or_only_its_digest() {
     let shown = due(4, "x");
-    let item = framed(&shown);
+    let item = Item::from(&shown);
     assert_eq!((item.offset, item.seq, item.previous_seq, item.epoch), (4, 14, 13, 3));
     assert_eq!((&item.chain[..], &item.recipient_set[..]), (&[7; 32][..], &[9; 16][..]));
     assert_eq!(item.body, Some(item::Body::Message(Bytes::from_static(b"octets"))));
-    let hidden = framed(&Due {
+    let hidden = Item::from(&Due {
         shown: Shown::Digest,
         ..shown
     });
