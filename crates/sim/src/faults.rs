@@ -88,9 +88,14 @@ pub(crate) struct Plan {
     pub(crate) skew_ms: [i64; 2],
     /// Rooms that a hub keeps in memory.
     pub(crate) rooms_max: usize,
+    /// When clients do nothing; empty in most runs.
+    pub(crate) lull: Range<Duration>,
     /// Nothing goes wrong from then on.
     pub(crate) until: Duration,
 }
+
+/// Clients are silent for so long, so that nothing of theirs is under way when the hub freezes.
+const LULL: Duration = Duration::from_millis(1_500);
 
 /// When faults end.
 const PHASE_ONE: Duration = Duration::from_secs(24);
@@ -106,14 +111,23 @@ impl Plan {
             (within(random, 3_000..20_000), Act::Doom(Fate::Late(late(random)))),
             (within(random, 7_000..12_000), kill(random)),
         ];
-        if random.random_bool(0.6) {
-            acts.push((within(random, 13_000..21_000), kill(random)));
-        }
-        if random.random_bool(0.7) {
-            acts.push((within(random, 5_000..20_000), Act::Stall(within(random, 500..7_000))));
-        }
-        if random.random_bool(0.5) {
-            acts.push((within(random, 5_000..20_000), Act::Freeze(within(random, 1_000..8_000))));
+        let start = within(random, 12_000..13_500);
+        let lull = start..start + if random.random_bool(0.4) { LULL } else { Duration::ZERO };
+        if lull.is_empty() {
+            if random.random_bool(0.6) {
+                acts.push((within(random, 13_000..21_000), kill(random)));
+            }
+            if random.random_bool(0.7) {
+                acts.push((within(random, 5_000..20_000), Act::Stall(within(random, 500..7_000))));
+            }
+            if random.random_bool(0.5) {
+                acts.push((within(random, 5_000..20_000), Act::Freeze(within(random, 1_000..8_000))));
+            }
+        } else {
+            // Idle, it finds nothing to write when it is back, which would tell it that another has taken over: only
+            // its fence does.
+            let frozen = within(random, 7_000..8_500);
+            acts.push((start + LULL / 3, Act::Freeze(frozen)));
         }
         for follower in 0..followers {
             if random.random_bool(0.5) {
@@ -145,6 +159,7 @@ impl Plan {
             blind: random.random_range(0.0..0.8),
             skew_ms: [random.random_range(-2_000..2_000), random.random_range(-2_000..2_000)],
             rooms_max: [2, 16][random.random_range(0..2)],
+            lull,
             until: PHASE_ONE,
         }
     }

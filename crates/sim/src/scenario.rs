@@ -268,6 +268,7 @@ impl Run {
                 client,
                 room: room.clone(),
                 part,
+                lull: self.plan.lull.clone(),
                 until,
             };
             casts.extend(clients.into_iter().zip(guests).map(cast));
