@@ -88,6 +88,12 @@ impl Room {
         if committed.participants() != self.committed.participants() {
             return Err(Refusal::NotAllowed("other participants than before the ReInit"));
         }
+        let style = |view: &RoomView| (view.is_fixed(), view.parent());
+        if style(&committed) != style(&self.committed) {
+            return Err(Refusal::NotAllowed(
+                "another style of membership than before the ReInit",
+            ));
+        }
         let clients = |view: &RoomView| -> BTreeSet<ClientUri> {
             let users = view.active_users();
             users.flat_map(|user| view.clients(user)).cloned().collect()

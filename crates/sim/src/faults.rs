@@ -94,8 +94,11 @@ pub(crate) struct Plan {
     pub(crate) until: Duration,
 }
 
-/// Clients are silent for so long, so that nothing of theirs is under way when the hub freezes.
-const LULL: Duration = Duration::from_millis(1_500);
+/// How long clients are silent: until what they asked for is delivered and written down, the hub is frozen
+/// ([`FREEZE_AFTER`]), and the other one has taken over.
+const LULL: Duration = Duration::from_secs(6);
+
+const FREEZE_AFTER: Duration = Duration::from_millis(1_200);
 
 /// When faults end.
 const PHASE_ONE: Duration = Duration::from_secs(24);
@@ -109,10 +112,15 @@ impl Plan {
             (within(random, 2_000..4_500), Act::Doom(Fate::UnknownApplied)),
             (within(random, 2_000..4_500), Act::Doom(Fate::UnknownLost)),
             (within(random, 3_000..20_000), Act::Doom(Fate::Late(late(random)))),
-            (within(random, 7_000..12_000), kill(random)),
         ];
-        let start = within(random, 12_000..13_500);
+        let start = within(random, 11_500..13_500);
         let lull = start..start + if random.random_bool(0.4) { LULL } else { Duration::ZERO };
+        let (kills, follower_kills, cuts) = if lull.is_empty() {
+            (7_000..12_000, 4_000..21_000, 4_000..18_000)
+        } else {
+            (4_000..6_000, 4_000..6_000, 4_000..6_000)
+        };
+        acts.push((within(random, kills), kill(random)));
         if lull.is_empty() {
             if random.random_bool(0.6) {
                 acts.push((within(random, 13_000..21_000), kill(random)));
@@ -126,18 +134,19 @@ impl Plan {
         } else {
             // Idle, it finds nothing to write when it is back, which would tell it that another has taken over: only
             // its fence does.
-            let frozen = within(random, 7_000..8_500);
-            acts.push((start + LULL / 3, Act::Freeze(frozen)));
+            let lasts = within(random, 7_000..8_500);
+            acts.push((start + FREEZE_AFTER, Act::Freeze(lasts)));
         }
         for follower in 0..followers {
             if random.random_bool(0.5) {
                 let down = within(random, 100..5_000);
-                acts.push((within(random, 4_000..21_000), Act::KillFollower { follower, down }));
+                let at = within(random, follower_kills.clone());
+                acts.push((at, Act::KillFollower { follower, down }));
             }
             if random.random_bool(0.5) {
                 let (oneway, lasts) = (random.random_bool(0.5), within(random, 200..5_000));
                 acts.push((
-                    within(random, 4_000..18_000),
+                    within(random, cuts.clone()),
                     Act::CutFollower {
                         follower,
                         oneway,

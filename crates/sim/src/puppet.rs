@@ -232,8 +232,8 @@ impl Puppet {
     async fn act(&mut self) -> Result<bool, Box<dyn std::error::Error>> {
         let (room, now) = (self.cast.room.clone(), self.now());
         if self.cast.lull.contains(&now) {
-            // Connections are closed that nothing uses.
-            self.stream = None;
+            // Whoever comes back after so long tries another hub.
+            self.roams = true;
             return Ok(false);
         }
         if self.member.epoch(&room).is_none() {

@@ -115,3 +115,14 @@ fn the_same_seed_gives_the_same_run() {
     assert_eq!(hash(&once), hash(&again), "seed {seed}");
     assert_ne!(hash(&once), hash(&played(seed + 1).evidence.events));
 }
+
+#[test]
+#[ignore = "temporary"]
+fn temporary_trace() {
+    let seed = number("SIM_SEED").unwrap();
+    let lines: Vec<String> = match play_with(seed, Sabotage::HideTakeovers) {
+        Ok(played) => trace::lines(&played.evidence.events).collect(),
+        Err(failed) => failed.trace,
+    };
+    std::fs::write(format!("/tmp/h/sm-trace-{seed}"), lines.join("\n")).unwrap();
+}

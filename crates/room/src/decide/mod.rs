@@ -117,8 +117,11 @@ impl Room {
         Ok(())
     }
 
-    /// Nothing is accepted once a ReInit was committed.
+    /// Nothing is accepted once a ReInit was committed, or the room is over.
     fn check_open(&self) -> Result<(), Refusal> {
+        if self.over {
+            return Err(Refusal::NotAllowed("the room is over"));
+        }
         match self.frozen {
             Some(_) => Err(Refusal::NotAllowed("the room goes on in another group")),
             None => Ok(()),
