@@ -97,7 +97,7 @@ async fn p_19_a_mark_is_passed_on_to_dependents_and_stays_until_it_was_worked_of
     };
     assert!(append(&mut log, &tenure, "parent", vec![mark(7)]).await);
     let (room, due) = world.ledger.due(None).await.unwrap().remove(0);
-    assert_eq!(marked(&world).await, ["mimi://a.example/r/parent"]);
+    assert_eq!(marked(&world).await, ["mimi://hub.example/r/parent"]);
     assert!(world.ledger.pass_on(&room, &due).await.unwrap());
     assert_eq!(marked(&world).await.len(), 3, "two children and their parent");
     let after = world.ledger.due(Some(&room)).await.unwrap();

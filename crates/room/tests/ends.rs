@@ -4,18 +4,14 @@
 mod world;
 
 use client::mls::{ADMIN, Member, ORDINARY, Received, RoomProfile};
-use mimi::codec::{Decode as _, Encode as _};
+use mimi::codec::{Decode, Encode};
 use mimi::notify::{FanoutContent, FanoutMessage};
 use mimi::{BaseRoomPolicy, ComponentId, RoleData};
 use policy::{Capability, RoomView};
 use room::{EntryKind, RowId};
 use world::{World, id, member, not_allowed, recipients};
 
-fn with<T: mimi::codec::Decode + mimi::codec::Encode>(
-    profile: &mut RoomProfile,
-    component: ComponentId,
-    edit: impl FnOnce(&mut T),
-) {
+fn with<T: Decode + Encode>(profile: &mut RoomProfile, component: ComponentId, edit: impl FnOnce(&mut T)) {
     let (world, _) = World::found(profile);
     let octets = world.room.view().dictionary().component(component).unwrap();
     let mut value = T::decode_exact(octets).unwrap();

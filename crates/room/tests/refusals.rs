@@ -6,7 +6,7 @@ mod world;
 
 use bytes::Bytes;
 use client::mls::{ADMIN, Member, ORDINARY, RoomProfile};
-use mimi::codec::{Decode as _, Encode as _};
+use mimi::codec::{Decode, Encode};
 use mimi::franking::FrankingAgentData;
 use mimi::mls::{Credential, Message, wire_format};
 use mimi::operational::OperationalParameters;
@@ -17,16 +17,12 @@ use mimi::{BaseRoomPolicy, ComponentId, Participant, ParticipantListUpdate, Role
 use openmls::prelude::{AppDataUpdateProposal, Proposal, Propose};
 use policy::Capability;
 use room::{Refusal, RowId};
-use world::keys::{bundle, key, remove};
+use world::keys::{bundle, key};
 use world::raw::{Raw, Wish, key_package, proposals};
 use world::{World, id, member, not_allowed};
 
 /// A component of a room as `profile` founds it, changed, and put into the profile.
-fn with<T: mimi::codec::Decode + mimi::codec::Encode>(
-    profile: &mut RoomProfile,
-    component: ComponentId,
-    edit: impl FnOnce(&mut T),
-) {
+fn with<T: Decode + Encode>(profile: &mut RoomProfile, component: ComponentId, edit: impl FnOnce(&mut T)) {
     let (world, _) = World::found(profile);
     let octets = world.room.view().dictionary().component(component).unwrap();
     let mut value = T::decode_exact(octets).unwrap();
@@ -56,7 +52,7 @@ fn permissive(mut profile: RoomProfile) -> RoomProfile {
     profile
 }
 
-fn set(component: ComponentId, value: &impl mimi::codec::Encode) -> Wish {
+fn set(component: ComponentId, value: &impl Encode) -> Wish {
     let update = AppDataUpdateProposal::update(component.0, value.encode());
     Wish {
         others: vec![Proposal::AppDataUpdate(Box::new(update))],
