@@ -196,7 +196,9 @@ fn self_remove(raw: &mut Raw) -> openmls::prelude::MlsMessageOut {
 fn h_23_a_client_removes_itself_once_an_epoch() {
     let (mut world, _, _, mut trent) = leaving();
     let first = self_remove(&mut trent);
-    world.update("b.example", &proposals(&[first.clone()])).unwrap();
+    world
+        .update("b.example", &proposals(std::slice::from_ref(&first)))
+        .unwrap();
     let list = ParticipantListUpdate {
         removed: vec![2],
         ..ParticipantListUpdate::default()
