@@ -7,6 +7,7 @@ use std::sync::Arc;
 use fanout::{Couriers, Report};
 use ledger::{AppendError, Batch, Ledger, ShardLog};
 use shard::Tenure;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::gate::{Gate, Phase, Reply};
@@ -33,6 +34,8 @@ pub(crate) struct Committer {
     pub(crate) log: ShardLog,
     pub(crate) options: Options,
     pub(crate) metrics: Metrics,
+    /// Told when rooms have to look at their parents.
+    pub(crate) dependents: Arc<Notify>,
 }
 
 /// What one transaction makes durable, and what is released then.
@@ -138,12 +141,16 @@ impl Committer {
             return self.ledger.confirm(&self.tenure).await;
         }
         let begun = Instant::now();
+        let due = batch.is_due();
         let entries = self.log.append(&self.tenure, batch).await?;
         self.metrics.appended(entries.len(), begun.elapsed());
         if let Some(report) = &report {
             self.couriers.reported(report);
         }
         self.couriers.release(entries);
+        if due {
+            self.dependents.notify_one();
+        }
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The hub's face: start, call, drain.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use actix::Addr;
 use actix::dev::SendError;
@@ -10,12 +10,13 @@ use ledger::Ledger;
 use mimi::{Provider, RoomUri};
 use room::Keys;
 use route::{ShardId, Shards};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::actors::{Ask, Drain, Served, ShardActor, Wake};
 use crate::gate::Reply;
 use crate::metrics::Metrics;
-use crate::{Clock, Options, Outcome, Request, Spawner};
+use crate::{Clock, Options, Outcome, Request, Spawner, dependents};
 
 /// What a hub is made of.
 #[derive(Clone)]
@@ -87,8 +88,18 @@ struct Inner {
     actors: Vec<Addr<ShardActor>>,
     options: Options,
     metrics: Metrics,
+    _dependents: Ending,
     /// What the actors run on ends with the hub, and is not kept by them: a thread does not wait for its own end.
     _threads: Arc<dyn Spawner>,
+}
+
+/// Ends a task with the hub.
+struct Ending(JoinHandle<()>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl std::fmt::Debug for Inner {
@@ -107,25 +118,36 @@ impl Hub {
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let shards = parts.ledger.shards();
         let metrics = Metrics::new();
-        let actors = (0..shards.count()).map(|n| Self::serve(&parts, ShardId(n), &metrics));
+        let dependents = Arc::new(Notify::new());
+        let actors = (0..shards.count()).map(|n| Self::serve(&parts, ShardId(n), &metrics, &dependents));
         let actors = try_join_all(actors).await?;
-        Ok(Self {
-            inner: Arc::new(Inner {
+        let (ledger, every) = (parts.ledger, parts.options.dependents_every);
+        let inner = Arc::new_cyclic(|inner: &Weak<Inner>| {
+            let hub = inner.clone();
+            let hub = move || hub.upgrade().map(|inner| Self { inner });
+            Inner {
                 shards,
                 actors,
                 options: parts.options,
                 metrics,
+                _dependents: Ending(parts.couriers.spawn(dependents::run(hub, ledger, dependents, every))),
                 _threads: parts.spawner,
-            }),
-        })
+            }
+        });
+        Ok(Self { inner })
     }
 
-    async fn serve(parts: &Parts, shard: ShardId, metrics: &Metrics) -> Result<Addr<ShardActor>, StartError> {
+    async fn serve(
+        parts: &Parts,
+        shard: ShardId,
+        metrics: &Metrics,
+        dependents: &Arc<Notify>,
+    ) -> Result<Addr<ShardActor>, StartError> {
         let groups = parts.spawner.groups().max(1);
         let group = shard.0 as usize % groups;
         let in_group = (parts.ledger.shards().count() as usize).div_ceil(groups);
         let rooms_max = (parts.options.rooms_max / in_group).max(1);
-        let served = Served::new(parts, shard, rooms_max, metrics);
+        let served = Served::new(parts, shard, rooms_max, metrics, dependents);
         let (ready, started) = oneshot::channel();
         parts.spawner.spawn(
             group,

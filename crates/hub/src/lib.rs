@@ -11,6 +11,7 @@ mod actors;
 mod cache;
 mod clock;
 mod committer;
+mod dependents;
 pub mod frank;
 mod gate;
 mod hub;

@@ -21,6 +21,8 @@ pub struct Options {
     pub retry_after: Duration,
     /// The wait before the store is tried again after it failed; doubled up to 32 times as long.
     pub reopen_after: Duration,
+    /// How often it is looked whether rooms have to look at their parents, beside whenever one has reason to.
+    pub dependents_every: Duration,
     /// Limits of the couriers.
     pub fanout: fanout::Options,
 }
@@ -36,6 +38,7 @@ impl Default for Options {
             rooms_max: 10_000,
             retry_after: Duration::from_secs(1),
             reopen_after: Duration::from_millis(100),
+            dependents_every: Duration::from_secs(10),
             fanout: fanout::Options::default(),
         }
     }

@@ -11,6 +11,8 @@ pub enum Request {
     Found(Founding),
     /// Whatever a room decides.
     Command(Command),
+    /// Look at its parent: who left that leaves it, too. The hub asks this by itself.
+    Follow,
 }
 
 /// What became of a request. The first four are durable truth of this hub's ledger; the others promise nothing, and the

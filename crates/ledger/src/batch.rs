@@ -6,7 +6,7 @@ use room::{Entry, RowChange};
 use store::{KeyRange, Transaction};
 
 use crate::cursor::{CursorChange, IndexBlock};
-use crate::{LogEntry, Offset};
+use crate::{LogEntry, Offset, Tie};
 
 /// Octets that interning one follower takes, at most and roughly.
 const FOLLOWER_BYTES: usize = 700;
@@ -20,6 +20,8 @@ pub struct Change {
     pub entries: Vec<Entry>,
     /// Its rows that change, in order.
     pub rows: Vec<RowChange>,
+    /// What changes between it and other rooms.
+    pub ties: Vec<Tie>,
 }
 
 /// A change ready to be written, or to be staged first. See [`Rooms::prepare`](crate::Rooms::prepare).
@@ -59,6 +61,7 @@ pub struct Write {
     pub(crate) entries: Vec<NewEntry>,
     pub(crate) ops: Vec<Op>,
     bytes: usize,
+    due: bool,
 }
 
 /// An entry that has no offset yet.
@@ -83,7 +86,18 @@ impl Write {
             entries,
             ops,
             bytes,
+            due: false,
         }
+    }
+
+    /// The same, after which something is due ([`Ledger::due`](crate::Ledger::due)).
+    pub(crate) fn with_due(self, due: bool) -> Self {
+        Self { due, ..self }
+    }
+
+    /// Whether something is due once this is durable ([`Ledger::due`](crate::Ledger::due)).
+    pub fn is_due(&self) -> bool {
+        self.due
     }
 
     /// The room.
@@ -130,6 +144,11 @@ impl Batch {
         let writes: usize = self.writes.iter().map(Write::bytes).sum();
         let index: usize = self.index.iter().map(|block| 96 + 10 * block.offsets().len()).sum();
         writes + index + 128 * self.cursors.len()
+    }
+
+    /// Whether something is due once this is durable ([`Ledger::due`](crate::Ledger::due)).
+    pub fn is_due(&self) -> bool {
+        self.writes.iter().any(Write::is_due)
     }
 
     /// Whether there is nothing to write.

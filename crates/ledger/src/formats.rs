@@ -15,6 +15,7 @@ use crate::abuse::CaseId;
 use crate::cursor::{Cursor, FollowerId};
 use crate::keys::{self, Generation};
 use crate::records::{self, Tail};
+use crate::ties::{Claim, Due, Membership};
 use crate::value::{self, Reference, Value};
 use crate::{LedgerId, LogEntry, Offset, SetId, rows};
 
@@ -96,13 +97,27 @@ fn sample_rows() -> Vec<(RowId, Row)> {
         ),
         (RowId::Follower(provider), Row::Follower { since: Seq(12) }),
         (
-            RowId::Grant(user),
+            RowId::Grant(user.clone()),
             Row::Grant {
                 code: Digest([0xc0; 32]),
                 key: octets(b"key"),
             },
         ),
+        (RowId::Orphan(user), Row::Orphan),
+        (RowId::Over, Row::Over),
     ]
+}
+
+fn sample_due() -> Due {
+    Due {
+        parent: Some("mimi://a.example/r/y".parse().unwrap()),
+        because: room(),
+        seq: Seq(300),
+    }
+}
+
+fn sample_claims() -> [Claim; 2] {
+    [None, Some((3, 1))].map(|opened| Claim { room: room(), opened })
 }
 
 fn case() -> CaseId {
@@ -182,6 +197,9 @@ fn version_1_of_each_value_stays_as_it_was_released() {
             "index",
             &records::encode_index(&[Offset(300), Offset(301), Offset(1_000)]),
         ),
+        golden("due", &sample_due().encode()),
+        golden("claim-held", &sample_claims()[0].encode()),
+        golden("claim", &sample_claims()[1].encode()),
     ]);
     assert_eq!(found.join("\n"), include_str!("values.golden").trim());
 }
@@ -204,6 +222,9 @@ fn each_key_stays_as_it_was_released() {
         golden("abuse-part", &keys::part(&keys::abuse_parts(case()), 1)),
         golden("abuse-mark", &keys::abuse_mark(&Digest([0x3a; 32]))),
         golden("interval", &keys::interval(Millis(300))),
+        golden("membership", &keys::membership(&Membership(Digest([0x3e; 32])))),
+        golden("child", &keys::child(&room, &"mimi://a.example/r/y".parse().unwrap())),
+        golden("due", &keys::due(&room)),
         golden("tail", &keys::tail(shard)),
         golden("tail-start", &keys::tail_start(shard)),
         golden("log", &keys::log(shard, Offset(300))),
@@ -307,6 +328,8 @@ fn row() -> impl Strategy<Value = (RowId, Row)> {
         ),
         user().prop_map(|user| (RowId::Blocked(user), Row::Blocked)),
         user().prop_map(|user| (RowId::Leaving(user), Row::Leaving)),
+        user().prop_map(|user| (RowId::Orphan(user), Row::Orphan)),
+        Just((RowId::Over, Row::Over)),
         octets().prop_map(|successor| (RowId::Frozen, Row::Frozen { successor })),
         octets().prop_map(|group_info| (RowId::GroupInfo, Row::GroupInfo { group_info })),
         (octets(), provider(), millis())
@@ -376,6 +399,9 @@ proptest! {
         let _ = records::decode_shards(&octets);
         let _ = records::decode_tail(&octets);
         let _ = records::decode_offset(&octets);
+        let _ = Due::decode(&octets);
+        let _ = Claim::decode(&octets);
+        let _ = keys::last_room(&octets, 1);
         let _ = records::decode_entry(Offset(0), &octets);
         let _ = records::decode_follower(&octets);
         let _ = records::decode_follower_id(&octets);
@@ -392,6 +418,21 @@ proptest! {
         let offsets: Vec<Offset> = offsets.into_iter().map(Offset).collect();
         prop_assert_eq!(records::decode_index(&records::encode_index(&offsets)), Ok(offsets));
     }
+}
+
+#[test]
+fn marks_and_claims_come_back() {
+    let parentless = Due {
+        parent: None,
+        ..sample_due()
+    };
+    for due in [sample_due(), parentless] {
+        assert_eq!(Due::decode(&due.encode()), Ok(due));
+    }
+    for claim in sample_claims() {
+        assert_eq!(Claim::decode(&claim.encode()), Ok(claim));
+    }
+    assert_eq!(keys::last_room(&keys::due(&room()), 1), Some(room()));
 }
 
 #[test]

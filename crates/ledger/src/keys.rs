@@ -17,13 +17,16 @@
 //! | `S` shard `b` room row generation chunk | octets of a row too large for one value |
 //! | `S` shard `m` room seq generation chunk | octets of an entry too large for one value |
 //!
+//! | `M` membership | the room that has these participants to itself |
+//! | `C` room child | a room depends on this one |
+//! | `D` room | the room, or those that depend on it, have to look at their parents |
 //! | `A` `n` | how many cases the abuse inbox holds |
 //! | `A` `c` case | one case: its marks, and whether it is closed |
 //! | `A` `p` case part | octets of a case, sealed |
 //! | `A` `m` mark | something was reported |
 //! | `K` begin | the franking key of the interval that begins then, sealed |
 //!
-//! A case is 16 octets, the time first; a mark 32; a begin `u64`. Shard, follower, cursor chunk, chunk and part are `u32`; offset and seq `u64`; a set 16 octets; a generation is the
+//! A case is 16 octets, the time first; a mark and a membership 32; a begin `u64`. Shard, follower, cursor chunk, chunk and part are `u32`; offset and seq `u64`; a set 16 octets; a generation is the
 //! term in which it was written and a number that only grows in it, both `u64`. A room and a provider are text with a
 //! zero octet behind. A row is a tag and what its id holds:
 //!
@@ -41,6 +44,9 @@
 //! | 0a | route | KeyPackageRef, escaped |
 //! | 0b | answer | digest (32 octets) |
 //! | 0c | follower | provider, escaped |
+//! | 0d | grant | user, escaped |
+//! | 0e | orphan | user, escaped |
+//! | 0f | over | |
 //!
 //! Escaped: 00 becomes 00 FF, and 00 is behind. So no row's key is the beginning of another's, and all blobs of a row, or
 //! those before a generation, are one range that can be cleared without reading.
@@ -55,7 +61,7 @@ use store::KeyRange;
 
 use crate::abuse::CaseId;
 use crate::cursor::FollowerId;
-use crate::{Offset, SetId};
+use crate::{Membership, Offset, SetId};
 
 pub(crate) const LEDGER: &[u8] = b"Li";
 pub(crate) const SHARDS: &[u8] = b"Ls";
@@ -85,6 +91,42 @@ pub(crate) fn intervals() -> KeyRange {
 
 pub(crate) fn interval(begin: Millis) -> Vec<u8> {
     [&b"K"[..], &begin.0.to_be_bytes()].concat()
+}
+
+pub(crate) fn membership(membership: &Membership) -> Vec<u8> {
+    [&b"M"[..], &membership.0.0].concat()
+}
+
+/// All rooms that depend on one.
+pub(crate) fn children(parent: &RoomUri) -> KeyRange {
+    prefixed(room_with(b'C', parent))
+}
+
+pub(crate) fn child(parent: &RoomUri, child: &RoomUri) -> Vec<u8> {
+    let mut key = room_with(b'C', parent);
+    push_text(&mut key, child.as_str());
+    key
+}
+
+/// All rooms that something is due of.
+pub(crate) fn all_due() -> KeyRange {
+    prefixed(b"D".to_vec())
+}
+
+pub(crate) fn due(room: &RoomUri) -> Vec<u8> {
+    room_with(b'D', room)
+}
+
+fn room_with(letter: u8, room: &RoomUri) -> Vec<u8> {
+    let mut key = vec![letter];
+    push_text(&mut key, room.as_str());
+    key
+}
+
+/// The room that a key ends with; `prefix` is the length of what stands before it.
+pub(crate) fn last_room(key: &[u8], prefix: usize) -> Option<RoomUri> {
+    let text = key.get(prefix..)?.strip_suffix(&[0])?;
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// The version of some blob. Later ones of a row are greater.
@@ -300,6 +342,8 @@ mod tag {
     pub(super) const ANSWER: u8 = 11;
     pub(super) const FOLLOWER: u8 = 12;
     pub(super) const GRANT: u8 = 13;
+    pub(super) const ORPHAN: u8 = 14;
+    pub(super) const OVER: u8 = 15;
 }
 
 fn push_row(key: &mut Vec<u8>, id: &RowId) {
@@ -317,6 +361,8 @@ fn push_row(key: &mut Vec<u8>, id: &RowId) {
         RowId::Answer(digest) => push_tagged(key, tag::ANSWER, &digest.0),
         RowId::Follower(provider) => push_escaped(key, tag::FOLLOWER, provider.as_str().as_bytes()),
         RowId::Grant(user) => push_escaped(key, tag::GRANT, user.as_str().as_bytes()),
+        RowId::Orphan(user) => push_escaped(key, tag::ORPHAN, user.as_str().as_bytes()),
+        RowId::Over => key.push(tag::OVER),
     }
 }
 
@@ -357,6 +403,8 @@ pub(crate) fn parse_row(key: &[u8], prefix: usize) -> Option<RowId> {
             std::str::from_utf8(&octets).ok()?.parse().ok().map(RowId::Follower)
         }
         tag::GRANT => user().map(RowId::Grant),
+        tag::ORPHAN => user().map(RowId::Orphan),
+        tag::OVER => empty(RowId::Over),
         _ => None,
     }
 }

@@ -20,6 +20,7 @@ mod read;
 mod records;
 mod rooms;
 mod rows;
+mod ties;
 mod value;
 
 pub use batch::{Batch, Change, Prepared, Unstaged, Write};
@@ -31,4 +32,5 @@ pub use read::{CorruptRow, Position, ReadError, ReadLimit};
 /// Words of the room that entries of the log are told in.
 pub use room::{Chain, Digest, Millis, Seq, Shown};
 pub use rooms::Rooms;
+pub use ties::{Due, Membership, Tie};
 pub use value::BLOB_BYTES_MAX;

@@ -12,6 +12,7 @@ use shard::{FenceError, Tenure};
 use crate::batch::{Blob, Change, NewEntry, Op, Prepared, Unstaged, Write};
 use crate::keys::{self, Generation};
 use crate::log::AppendError;
+use crate::ties::{Claim, Membership, Tie};
 use crate::value::{BLOB_BYTES_MAX, Reference, VALUE_BYTES_MAX};
 use crate::{Ledger, LogEntry, Offset, SetId, records, rows};
 
@@ -28,6 +29,8 @@ const REMEMBERED_MAX: usize = 16_384;
 pub struct Rooms {
     ledger: Ledger,
     shard: ShardId,
+    /// Which opening of the log this belongs to: its term, and its number in that.
+    opened: (u64, u64),
     memory: Arc<Mutex<Memory>>,
 }
 
@@ -54,6 +57,7 @@ impl Rooms {
         Self {
             ledger,
             shard,
+            opened: (term, opening),
             memory: Arc::new(Mutex::new(memory)),
         }
     }
@@ -72,8 +76,10 @@ impl Rooms {
         for row in change.rows {
             preparing.row(&room, row);
         }
-        let Preparing { ops, blobs, .. } = preparing;
-        let write = Write::new(room, entries, ops);
+        let Preparing { mut ops, blobs, .. } = preparing;
+        let due = change.ties.iter().any(|tie| matches!(tie, Tie::Due { .. }));
+        ops.extend(change.ties.into_iter().map(|tie| tie.op(&room)));
+        let write = Write::new(room, entries, ops).with_due(due);
         if blobs.is_empty() {
             Prepared::Ready(write)
         } else {
@@ -123,6 +129,27 @@ impl Rooms {
             self.write_fenced(tenure, &stale).await?;
         }
         Ok((!found.rows.is_empty()).then_some(found.rows))
+    }
+
+    /// Whether no other room has this membership to itself. From then on `room` has it, until either its change with
+    /// [`Tie::Holds`] is durable, or this opening of the log is over.
+    pub async fn claim(&self, tenure: &Tenure, room: &RoomUri, membership: &Membership) -> Result<bool, AppendError> {
+        assert_eq!(tenure.shard(), self.shard, "a tenure is of the shard it writes to");
+        let claim = Claim {
+            room: room.clone(),
+            opened: Some(self.opened),
+        };
+        let mut attempt = 1;
+        loop {
+            match self.ledger.try_claim(tenure, &claim, membership).await {
+                Err(AppendError::Store(error)) => {
+                    if !self.ledger.database().again(&error, &mut attempt).await {
+                        return Err(error.into());
+                    }
+                }
+                settled => return settled,
+            }
+        }
     }
 
     /// Writes `ops`, which may be written twice without harm.

@@ -130,7 +130,7 @@ pub(crate) fn encode(row: &Row) -> Bytes {
             proposals,
             queued,
         }),
-        Row::Blocked | Row::Leaving => value::encode(&MarkRow {}),
+        Row::Blocked | Row::Leaving | Row::Orphan | Row::Over => value::encode(&MarkRow {}),
         Row::Frozen { successor } => value::encode(&FrozenRow { successor }),
         Row::GroupInfo { group_info } => value::encode(&GroupInfoRow { group_info }),
         Row::Route { provider, expires } => value::encode(&RouteRow {
@@ -200,6 +200,8 @@ pub(crate) fn decode(id: &RowId, octets: &Bytes) -> Result<Row, BadValue> {
         }
         RowId::Blocked(_) => value::decode(octets).map(|MarkRow {}| Row::Blocked)?,
         RowId::Leaving(_) => value::decode(octets).map(|MarkRow {}| Row::Leaving)?,
+        RowId::Orphan(_) => value::decode(octets).map(|MarkRow {}| Row::Orphan)?,
+        RowId::Over => value::decode(octets).map(|MarkRow {}| Row::Over)?,
         RowId::Frozen => {
             let FrozenRow { successor } = value::decode(octets)?;
             Row::Frozen { successor }
@@ -255,7 +257,9 @@ pub(crate) fn may_be_large(id: &RowId) -> bool {
         | RowId::Route(_)
         | RowId::Answer(_)
         | RowId::Follower(_)
-        | RowId::Grant(_) => false,
+        | RowId::Grant(_)
+        | RowId::Orphan(_)
+        | RowId::Over => false,
     }
 }
 

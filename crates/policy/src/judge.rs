@@ -109,7 +109,7 @@ pub fn judge(view: &RoomView, changes: &[Change], stage: Stage) -> Result<RoomVi
             return Err(Violation::Invalid("a participant stays whose removal was proposed"));
         }
     }
-    check_fixed(view, &state)?;
+    check_fixed(view, &state, &promised)?;
     Ok(state)
 }
 
@@ -140,10 +140,11 @@ fn check_together(view: &RoomView, updates: &[&AppDataUpdate]) -> Result<(), Vio
     Ok(())
 }
 
-/// A fixed membership stays as it is.
-fn check_fixed(before: &RoomView, after: &RoomView) -> Result<(), Violation> {
-    let same = || before.held.keys().eq(after.held.keys());
-    if before.base.fixed_membership && !same() {
+/// A fixed membership stays as it is. Who left the room's parent goes nevertheless: nobody else is promised there.
+fn check_fixed(before: &RoomView, after: &RoomView, promised: &Promised) -> Result<(), Violation> {
+    let was = |user: &UserUri| before.held.contains_key(user);
+    let stays = |user: &UserUri| after.held.contains_key(user) || promised.contains_key(user);
+    if before.is_fixed() && !(after.held.keys().all(was) && before.held.keys().all(stays)) {
         return Err(Violation::NotAllowed("the membership is fixed"));
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Rooms whose members follow from elsewhere (mimi-room-policy §3): fixed ones, and those that depend on a parent.
 
-use mimi::{RoomUri, UserUri};
+use mimi::{Provider, RoomUri, UserUri};
 
 use crate::{RoomView, Violation};
 
@@ -21,10 +21,20 @@ impl RoomView {
         parent.room().ok()
     }
 
+    /// Whether this provider takes those out of the room who left its parent: the hub does, of a dependent room, whatever
+    /// its role there.
+    pub fn follows_parent_by(&self, provider: &Provider) -> bool {
+        self.parent().is_some_and(|parent| parent.provider() == provider)
+    }
+
+    /// Whoever is in the list and not banned.
+    pub fn participant_users(&self) -> impl Iterator<Item = &UserUri> {
+        self.held.keys().filter(|user| self.participates(user))
+    }
+
     /// Participants of this room who do not participate in its parent, and so must go.
     pub fn strangers_to<'a>(&'a self, parent: &'a Self) -> impl Iterator<Item = &'a UserUri> {
-        let users = self.held.keys().filter(|user| self.participates(user));
-        users.filter(|user| !parent.participates(user))
+        self.participant_users().filter(|user| !parent.participates(user))
     }
 
     /// Whether the participants are a strict subset of those of the parent; banned users are none.
@@ -32,7 +42,7 @@ impl RoomView {
     /// # Errors
     /// [`Violation::Invalid`].
     pub fn check_parent(&self, parent: &Self) -> Result<(), Violation> {
-        let number = |view: &Self| view.held.values().filter(|role| !view.is_ban(**role)).count();
+        let number = |view: &Self| view.participant_users().count();
         if self.strangers_to(parent).next().is_some() {
             return Err(Violation::Invalid("a participant who is not in the parent room"));
         }
@@ -44,6 +54,11 @@ impl RoomView {
 
     /// Whether anything can still happen in the room: it outlives its last client, or has one.
     pub fn is_accessible(&self) -> bool {
-        self.base.persistent_room || self.client_count() > 0
+        self.base.persistent_room || !self.clients.is_empty()
+    }
+
+    /// Whether anybody is in the list who is not banned.
+    pub fn has_participants(&self) -> bool {
+        self.participant_users().next().is_some()
     }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use mimi::ClientUri;
+
 use crate::{RoomView, Violation};
 
 /// Holders of a role, all of them and the active ones.
@@ -22,6 +24,17 @@ impl RoomView {
             counted.active += u32::from(clients > 0);
         }
         holders
+    }
+
+    /// Whether the limits let `client` come in, as a client of a participant in `role`. One that is in the group already
+    /// comes back in its own place.
+    pub fn has_room_for(&self, client: &ClientUri, role: u32) -> bool {
+        let mut after = self.clone();
+        after.held.insert(client.user(), role);
+        if !self.clients(&client.user()).any(|each| each == client) && after.add_client(client.clone()).is_err() {
+            return false;
+        }
+        after.check_numbers(Some(self)).is_ok()
     }
 
     /// The rules on numbers. The draft ties a role's least number of holders to the removals and changes that take from

@@ -80,6 +80,19 @@ impl RoomView {
         role.is_some_and(|role| role.index != 0 && has(role, Capability::JoinIfPreauthorized))
     }
 
+    /// Whether `client`, whose user is not in the list, may join by itself, because the room is open or by these claims, in
+    /// a role that has room for it.
+    pub fn lets_join(&self, client: &ClientUri, claims: &[Claim]) -> bool {
+        let nobody = self.roles.role(0).filter(|_| self.is_open());
+        let steps = nobody.into_iter().flat_map(|role| &role.authorized_role_changes);
+        let open = steps
+            .filter(|step| step.from == 0)
+            .flat_map(|step| step.targets.iter().copied());
+        let given = self.preauthorized(claims).filter(|_| self.lets_in(claims));
+        open.chain(given)
+            .any(|role| role != 0 && !self.is_ban(role) && self.has_room_for(client, role))
+    }
+
     /// Index of the first role other than 0 that these claims match: what a participant may make of its own role.
     pub fn preauthorized_participant(&self, claims: &[Claim]) -> Option<u32> {
         matching(&self.preauthorizations()?, claims).find(|index| *index != 0)

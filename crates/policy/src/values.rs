@@ -188,10 +188,15 @@ impl RoomView {
             !policy.is_some_and(|policy| policy.on_request) || links.is_none_or(|links| links.links.len() <= 1),
             "several join links in a room that makes them on request",
         )?;
+        let Some(parent) = self.parent() else { return Ok(()) };
         demand(
-            self.parent()
-                .is_none_or(|parent| self.hub().is_none_or(|hub| hub == *parent.provider())),
+            self.hub().is_none_or(|hub| hub == *parent.provider()),
             "a parent at another hub",
+        )?;
+        demand(
+            self.operational()
+                .is_none_or(|operational| operational.external_proposal_allowed),
+            "a dependent room from which its hub can take nobody out",
         )
     }
 

@@ -6,7 +6,7 @@ mod room;
 #[path = "presets/world.rs"]
 mod world;
 
-use mimi::operational::{MediaType, MediaTypeParameter};
+use mimi::operational::{MediaType, MediaTypeParameter, OperationalParameters};
 use mimi::policy::{
     Allowed, AssetPolicy, AssetUploadLocation, Bot, BotPolicy, DownloadPrivacy, DownloadPrivacyType, ExpirationRules,
     HistoryPolicy, HistoryRules, JoinLink, JoinLinkPolicy, JoinLinks, JoinLinksUpdate, LinkPreviewPolicy,
@@ -15,7 +15,7 @@ use mimi::policy::{
 use mimi::role::{Claim, PreAuthData, PreAuthRoleEntry};
 use mimi::{AppDataDictionary, BaseRoomPolicy, ComponentId, Decode, Encode, IdentifierUri, Role};
 use policy::capability::Enforcer;
-use policy::{Capability, Change, Preset, RoomView, Stage, Violation, apply_components, judge};
+use policy::{Actor, Capability, Change, Evidence, Preset, RoomView, Stage, Violation, apply_components, judge};
 use room::{room, room_with};
 use world::{World, phone, set, user};
 
@@ -201,6 +201,60 @@ fn p_19_a_dependent_room_names_its_parent_and_is_a_strict_part_of_it() {
         [&user("y2")],
         "banned users take no part"
     );
+}
+
+fn depends(base: &mut BaseRoomPolicy) {
+    base.parent_dependant = true;
+    base.parent_room = vec![uri("mimi://a.example/r/parent")];
+}
+
+#[test]
+fn p_19_p_18_the_hub_takes_out_whoever_left_the_parent_even_of_a_fixed_membership() {
+    let world = World::new(Preset::Cooperative);
+    let mut roles = Preset::Cooperative.roles();
+    for role in &mut roles.roles {
+        role.capabilities.retain(|number| *number != 0);
+    }
+    let roles = [(ComponentId::ROLES_LIST, roles.encode())];
+    let fixed = room_with(&roles, |base| base.fixed_membership = true);
+    let child = room_with(&roles, |base| {
+        base.fixed_membership = true;
+        depends(base);
+    });
+    child.check().unwrap();
+    // The hub's credential claims nothing: its role is nobody's.
+    let removal = Change {
+        evidence: Evidence::default(),
+        ..world.kick(Preset::Cooperative.enforcer(), 2)
+    };
+    let follows = Change {
+        removes: Vec::new(),
+        ..world.remove(2, 2)
+    };
+    judge(&child, std::slice::from_ref(&removal), Stage::Proposed).unwrap();
+    let both = [removal.clone(), follows];
+    let after = judge(&child, &both, Stage::Committed).unwrap();
+    assert!(!after.participates(&user("y2")));
+    assert!(
+        judge(&child, &both[..1], Stage::Committed).is_err(),
+        "the list follows the client"
+    );
+    assert!(judge(&child, &both[1..], Stage::Committed).is_err(), "and nothing else");
+    assert!(judge(&fixed, &both[..1], Stage::Proposed).is_err(), "of no other room");
+    let other = Change {
+        actor: Actor::Sender("b.example".parse().unwrap()),
+        ..removal
+    };
+    assert!(judge(&child, &[other], Stage::Proposed).is_err(), "and nobody else");
+}
+
+#[test]
+fn p_19_a_dependent_room_takes_the_proposals_of_its_hub() {
+    let operational = OperationalParameters::default();
+    assert!(!operational.external_proposal_allowed);
+    let closed = [(ComponentId::OPERATIONAL_POLICY, operational.encode())];
+    room(&closed).check().unwrap();
+    assert!(is_invalid(&room_with(&closed, depends)));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::{
     Answer, Applied, Digest, Entry, EntryKind, Epoch, Keys, Millis, Recipient, Recipients, Room, Row, RowId, Seq, Shown,
 };
 
-type Rows = BTreeMap<RowId, Option<Row>>;
+pub(crate) type Rows = BTreeMap<RowId, Option<Row>>;
 
 impl Room {
     /// Carries out what [`Self::decide`] last decided.
@@ -151,12 +151,20 @@ impl Room {
         rows: &mut Rows,
     ) -> Answer {
         self.mark_departures(&append.proposed.change, rows);
+        let (before, actor) = (self.effective.clone(), append.proposed.change.actor.user());
         let accepted = self.announce(append.proposed, now, entries, rows);
+        self.end_with(actor.as_ref(), &before, rows);
         self.answer_update(append.request, accepted, rows)
     }
 
     /// Proposals as an entry of their own; they are pending from then on.
-    fn announce(&mut self, proposed: Proposed, now: Millis, entries: &mut Vec<Entry>, rows: &mut Rows) -> Millis {
+    pub(crate) fn announce(
+        &mut self,
+        proposed: Proposed,
+        now: Millis,
+        entries: &mut Vec<Entry>,
+        rows: &mut Rows,
+    ) -> Millis {
         let content = FanoutContent::Proposals {
             proposals: proposed.messages.clone(),
         };
@@ -342,6 +350,13 @@ impl Room {
             let stays = committed.participates(user);
             if !stays {
                 rows.insert(RowId::Blocked(user.clone()), None);
+            }
+            stays
+        });
+        self.orphans.retain(|user| {
+            let stays = committed.participates(user);
+            if !stays {
+                rows.insert(RowId::Orphan(user.clone()), None);
             }
             stays
         });

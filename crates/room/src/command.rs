@@ -63,6 +63,8 @@ pub enum Command {
 pub enum Answer {
     /// The room was founded.
     Founded,
+    /// The room has nobody who is not in its parent, or whoever is will go.
+    Followed,
     /// UpdateRoomResponse, encoded.
     Update(Bytes),
     /// SubmitMessageResponse, encoded.
@@ -82,7 +84,7 @@ impl Answer {
     pub fn body(&self) -> Option<&Bytes> {
         match self {
             Self::Update(body) | Self::Submit(body) | Self::KeyMaterial(body) => Some(body),
-            Self::Founded | Self::Authorized | Self::GroupInfo(_) | Self::Report(_) => None,
+            Self::Founded | Self::Followed | Self::Authorized | Self::GroupInfo(_) | Self::Report(_) => None,
         }
     }
 }

@@ -61,6 +61,14 @@ pub struct Append {
     pub(crate) what: Appended,
 }
 
+impl Append {
+    /// The room after a handshake, with everything that is pending then; `None` of what changes neither policy nor
+    /// membership.
+    pub fn view(&self) -> Option<&RoomView> {
+        self.what.view()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Appended {
     Commit(Box<CommitAppend>),

@@ -73,6 +73,7 @@ impl Room {
     /// No ReInit was committed, or it is another group than that, with other participants, or with a client that was not
     /// in the room; and for whatever a room could not be founded.
     pub fn succeed(&mut self, founding: &Founding, keys: &dyn Keys) -> Result<Applied, Refusal> {
+        self.check_lasts()?;
         let Some(successor) = &self.frozen else {
             return Err(Refusal::NotAllowed("a group in the place of one that did not end"));
         };
@@ -87,6 +88,12 @@ impl Room {
         }
         if committed.participants() != self.committed.participants() {
             return Err(Refusal::NotAllowed("other participants than before the ReInit"));
+        }
+        let style = |view: &RoomView| (view.is_fixed(), view.parent());
+        if style(&committed) != style(&self.committed) {
+            return Err(Refusal::NotAllowed(
+                "another style of membership than before the ReInit",
+            ));
         }
         let clients = |view: &RoomView| -> BTreeSet<ClientUri> {
             let users = view.active_users();

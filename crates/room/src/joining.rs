@@ -90,7 +90,7 @@ impl Room {
     }
 
     /// The role to which a code leads: its addition is committed, and its removal not even proposed.
-    fn role_by_code(&self, code: &Digest, now: Millis) -> Option<u32> {
+    pub(crate) fn role_by_code(&self, code: &Digest, now: Millis) -> Option<u32> {
         let link = |view: &RoomView| links(view.dictionary()).find(|link| Digest::of(link) == *code);
         link(&self.effective)?;
         let code = JoinCode::read(&link(&self.committed)?)?;

@@ -32,6 +32,8 @@ struct Rows {
     pending: BTreeMap<u32, PendingRow>,
     blocked: BTreeSet<mimi::UserUri>,
     leaving: BTreeSet<mimi::UserUri>,
+    orphans: BTreeSet<mimi::UserUri>,
+    over: bool,
     frozen: Option<Bytes>,
     group_info: Option<Bytes>,
     routes: BTreeMap<Bytes, Route>,
@@ -87,6 +89,8 @@ impl Rows {
                 }
                 (RowId::Blocked(user), Row::Blocked) => drop(sorted.blocked.insert(user)),
                 (RowId::Leaving(user), Row::Leaving) => drop(sorted.leaving.insert(user)),
+                (RowId::Orphan(user), Row::Orphan) => drop(sorted.orphans.insert(user)),
+                (RowId::Over, Row::Over) => sorted.over = true,
                 (RowId::Frozen, Row::Frozen { successor }) => sorted.frozen = Some(successor),
                 (RowId::GroupInfo, Row::GroupInfo { group_info }) => sorted.group_info = Some(group_info),
                 (RowId::Route(reference), Row::Route { provider, expires }) => {
@@ -179,6 +183,8 @@ impl Room {
             pending: Vec::new(),
             blocked: rows.blocked,
             leaving: rows.leaving,
+            orphans: rows.orphans,
+            over: rows.over,
             frozen: rows.frozen,
             routes: rows.routes,
             answers: rows.answers,

@@ -3,6 +3,8 @@
 //!
 //! * external_senders follow the providers in the room: one whose first client came in is added, when its key is known;
 //!   one whose last participant left is taken out. The room's membership decides this, so it needs no role.
+//! * Clients of users who left the room's parent are removed (mimi-room-policy §5), when the hub hears of it and as long as
+//!   they are there.
 //! * Clients of users who asked to leave are removed where an external commit voided what they proposed and the hub's
 //!   preauthorized role lets it (its policy enforcer, mimi-room-policy §4). It is no privilege of the hub.
 //!
@@ -15,7 +17,7 @@ use bytes::Bytes;
 use mimi::mls::{ExternalSender, Message};
 use mimi::{Provider, UserUri};
 use openmls::group::QueuedProposal;
-use policy::{Actor, Change, RoomView, Stage, judge};
+use policy::{Actor, Change, RoomView};
 
 use crate::decide::proposals::Proposer;
 use crate::group::codec::encode_queued;
@@ -38,25 +40,46 @@ pub(crate) struct Proposed {
 impl Room {
     /// What the hub proposes at the beginning of an epoch, all in one bundle; nothing else is pending yet.
     pub(crate) fn own_proposals(&self, keys: &dyn Keys) -> Option<Proposed> {
-        let operational = self.committed.operational();
-        if operational.is_some_and(|operational| !operational.external_proposal_allowed) || self.frozen.is_some() {
-            return None;
-        }
-        let hub = keys.hub(self.group.suite())?;
         let senders = self.group.senders();
-        let index = senders.iter().position(|sender| *sender == hub)?;
-        let index = u32::try_from(index).ok()?;
         let mut proposals = Vec::new();
         let due = self.senders_due(&senders, keys);
         if due != senders {
             proposals.extend(self.group.propose_senders(&due));
         }
+        self.propose(proposals, self.leaving.union(&self.orphans), keys)
+    }
+
+    /// What the hub proposes when these users left the room's parent, behind whatever is pending.
+    pub(crate) fn orphans_removed<'a>(
+        &self,
+        orphans: impl IntoIterator<Item = &'a UserUri>,
+        keys: &dyn Keys,
+    ) -> Option<Proposed> {
+        self.propose(Vec::new(), orphans, keys)
+    }
+
+    /// The hub's proposals and the removal of these users, in one bundle; `None` if there is nothing, or nothing that the
+    /// room takes from its hub.
+    fn propose<'a>(
+        &self,
+        mut proposals: Vec<Vec<u8>>,
+        gone: impl IntoIterator<Item = &'a UserUri>,
+        keys: &dyn Keys,
+    ) -> Option<Proposed> {
+        let operational = self.committed.operational();
+        let closed = self.frozen.is_some() || self.over;
+        if operational.is_some_and(|operational| !operational.external_proposal_allowed) || closed {
+            return None;
+        }
+        let hub = keys.hub(self.group.suite())?;
+        let index = self.group.senders().iter().position(|sender| *sender == hub)?;
+        let index = u32::try_from(index).ok()?;
         let proposer = Proposer {
             actor: Actor::Sender(self.id.provider().clone()),
             credential: hub.credential,
         };
         let mut change = proposer.nothing();
-        for user in &self.leaving {
+        for user in gone {
             self.removals_due(user, &mut change, &mut proposals);
         }
         let messages = proposals
@@ -73,7 +96,7 @@ impl Room {
         Some(Proposed {
             from: self.id.provider().clone(),
             kept: encode_queued(&queued).ok()?,
-            effective: judge(&self.committed, std::slice::from_ref(&change), Stage::Proposed).ok()?,
+            effective: self.effective_with(Some(&change)).ok()?,
             messages,
             queued,
             change,
@@ -106,14 +129,19 @@ impl Room {
 
     /// Adds the removal of all clients of a user, if the hub may remove them.
     fn removals_due(&self, user: &UserUri, change: &mut Change, proposals: &mut Vec<Vec<u8>>) {
-        let clients: Vec<_> = self.committed.clients(user).cloned().collect();
+        let clients: Vec<_> = self.effective.clients(user).cloned().collect();
         let leaves: Option<Vec<u32>> = clients.iter().map(|client| self.group.leaf_of_client(client)).collect();
-        let Some(leaves) = leaves.filter(|leaves| proposals.len() + leaves.len() <= PENDING_MAX / 2) else {
+        let pending: usize = self.pending.iter().map(|bundle| bundle.messages.len()).sum();
+        let fits = |leaves: &Vec<u32>| {
+            let own = proposals.len() + leaves.len();
+            own <= PENDING_MAX / 2 && pending + own <= PENDING_MAX
+        };
+        let Some(leaves) = leaves.filter(fits) else {
             return;
         };
         let mut wider = change.clone();
         wider.removes.extend(clients);
-        if judge(&self.committed, std::slice::from_ref(&wider), Stage::Proposed).is_ok() {
+        if self.effective_with(Some(&wider)).is_ok() {
             *change = wider;
             proposals.extend(leaves.into_iter().map(remove));
         }

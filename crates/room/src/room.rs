@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mimi::codec::{Encode as _, Writer};
 use mimi::mls::{GroupInfo, Message, ProposalKind};
 use mimi::{Provider, RoomUri, UserUri};
-use policy::{RoomView, Stage, Violation, judge};
+use policy::{Change, RoomView, Stage, Violation, judge};
 
 use crate::answers::Answers;
 use crate::founding::Beginning;
@@ -63,7 +63,7 @@ pub(crate) struct Bundle {
     /// ProposalRefs, of the SelfRemoves apart.
     pub(crate) references: BTreeSet<Bytes>,
     pub(crate) self_removes: BTreeSet<Bytes>,
-    pub(crate) change: policy::Change,
+    pub(crate) change: Change,
 }
 
 impl Bundle {
@@ -98,6 +98,9 @@ pub struct Room {
     pub(crate) pending: Vec<Bundle>,
     pub(crate) blocked: BTreeSet<UserUri>,
     pub(crate) leaving: BTreeSet<UserUri>,
+    /// Blocked, because they left the room's parent.
+    pub(crate) orphans: BTreeSet<UserUri>,
+    pub(crate) over: bool,
     /// Group id of the successor.
     pub(crate) frozen: Option<Bytes>,
     pub(crate) routes: BTreeMap<Bytes, Route>,
@@ -138,6 +141,8 @@ impl Room {
             pending: Vec::new(),
             blocked: BTreeSet::new(),
             leaving: BTreeSet::new(),
+            orphans: BTreeSet::new(),
+            over: false,
             frozen: None,
             routes: BTreeMap::new(),
             answers: Answers::default(),
@@ -205,7 +210,13 @@ impl Room {
 
     /// What the room is when everything pending is committed.
     pub(crate) fn effective_view(&self) -> Result<RoomView, Violation> {
-        let changes: Vec<policy::Change> = self.pending.iter().map(|bundle| bundle.change.clone()).collect();
+        self.effective_with(None)
+    }
+
+    /// What the room is when everything pending is committed, and this change behind it.
+    pub(crate) fn effective_with(&self, change: Option<&Change>) -> Result<RoomView, Violation> {
+        let pending = self.pending.iter().map(|bundle| &bundle.change);
+        let changes: Vec<Change> = pending.chain(change).cloned().collect();
         judge(&self.committed, &changes, Stage::Proposed)
     }
 
@@ -238,7 +249,8 @@ impl Room {
                 }
             }
         });
-        for users in [&self.blocked, &self.leaving] {
+        self.over.write(&mut writer);
+        for users in [&self.blocked, &self.leaving, &self.orphans] {
             writer.vector(|list| users.iter().for_each(|user| text(list, user.as_str())));
         }
         self.frozen.write(&mut writer);
@@ -302,6 +314,11 @@ impl Room {
     /// The room's participants and clients as committed.
     pub fn view(&self) -> &RoomView {
         &self.committed
+    }
+
+    /// The same as they are when everything pending is committed: what was accepted takes effect at once.
+    pub fn outlook(&self) -> &RoomView {
+        &self.effective
     }
 
     /// The providers to which the next entry is due.

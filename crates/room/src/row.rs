@@ -35,6 +35,10 @@ pub enum RowId {
     Follower(Provider),
     /// A user who was given the group's information by a join code.
     Grant(UserUri),
+    /// A participant who is not in the room's parent any more.
+    Orphan(UserUri),
+    /// The room has ended for good.
+    Over,
 }
 
 /// The value of a row. `Bytes` in it are encodings of the room's own, versioned by their first octet.
@@ -123,6 +127,10 @@ pub enum Row {
         /// SignaturePublicKey of the client that asked.
         key: Bytes,
     },
+    /// See [`RowId::Orphan`].
+    Orphan,
+    /// See [`RowId::Over`].
+    Over,
 }
 
 /// To what a kept answer answers.

@@ -26,6 +26,8 @@ fn kind(id: &RowId) -> &'static str {
         RowId::Answer(_) => "answer",
         RowId::Follower(_) => "follower",
         RowId::Grant(_) => "grant",
+        RowId::Orphan(_) => "orphan",
+        RowId::Over => "over",
     }
 }
 
@@ -39,7 +41,7 @@ fn needless(world: &World) -> Vec<RowId> {
     world.rows.keys().filter(|id| without(id)).cloned().collect()
 }
 
-/// A room with rows of every kind but `frozen` and `grant`.
+/// A room with rows of every kind but `frozen`, `grant`, `orphan` and `over`.
 fn eventful() -> World {
     let (mut world, mut alice) = World::found(&RoomProfile::default());
     let mut bob = member("b.example/d/bob/phone");

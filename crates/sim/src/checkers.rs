@@ -11,7 +11,7 @@ use room::{Chain, Digest, EntryKind, Epoch, Seq, Shown};
 use route::ShardId;
 
 use crate::rest::{at_rest, clients_have_everything_once, followers_have_everything};
-use crate::shadow::rooms_reopen_as_they_were;
+use crate::shadow::{refusals_have_reasons, rooms_reopen_as_they_were};
 use crate::trace::{Asked, Body, Brought, Event, Item, Verdict, What};
 use crate::truth::Evidence;
 use crate::world::STEP;
@@ -40,7 +40,10 @@ pub(crate) const LIVENESS: [Promise; 3] = [
 ];
 
 /// What is judged once, because it takes its time.
-pub(crate) const RESTORE: [Promise; 1] = [("rooms reopen as they were", rooms_reopen_as_they_were)];
+pub(crate) const RESTORE: [Promise; 2] = [
+    ("rooms reopen as they were", rooms_reopen_as_they_were),
+    ("refusals have reasons", refusals_have_reasons),
+];
 
 /// The first promise that is broken, and how.
 pub(crate) fn judge(promises: &[Promise], evidence: &Evidence) -> Judged {
@@ -251,7 +254,14 @@ pub(crate) fn refusals_are_true(evidence: &Evidence) -> Judged {
 
 /// When the store had the commit that began an epoch of a room.
 fn epochs(evidence: &Evidence) -> BTreeMap<(&RoomUri, u64), Duration> {
-    let mut begins = BTreeMap::new();
+    let landed = landed(evidence).into_iter();
+    let commits = landed.filter(|(_, entry)| entry.kind == EntryKind::Commit);
+    commits.map(|(at, entry)| ((&entry.room, entry.epoch.0), at)).collect()
+}
+
+/// The entries of the log, each with the time from which on the store had it.
+pub(crate) fn landed(evidence: &Evidence) -> Vec<(Duration, &LogEntry)> {
+    let mut landed = Vec::new();
     let mut reached: BTreeMap<u32, u64> = BTreeMap::new();
     for (at, event) in &evidence.events {
         let Event::Tail { shard, next, .. } = event else {
@@ -260,11 +270,9 @@ fn epochs(evidence: &Evidence) -> BTreeMap<(&RoomUri, u64), Duration> {
         let from = reached.insert(*shard, *next).unwrap_or_default();
         let log = evidence.shards.get(&ShardId(*shard)).map_or(&[][..], |held| &held.log);
         let fresh = log.iter().filter(|entry| (from..*next).contains(&entry.offset.0));
-        for entry in fresh.filter(|entry| entry.kind == EntryKind::Commit) {
-            begins.insert((&entry.room, entry.epoch.0), *at);
-        }
+        landed.extend(fresh.map(|entry| (*at, entry)));
     }
-    begins
+    landed
 }
 
 /// Every batch is of the term that the fence had, batches are counted without gaps, and terms grow by one.

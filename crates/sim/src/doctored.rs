@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use client::mls::Received;
 use ledger::{Cursor, LogEntry, Offset};
-use room::{EntryKind, Shown};
+use room::{Digest, EntryKind, Shown};
 
 use crate::checkers::{LIVENESS, RESTORE, SAFETY};
 use crate::scenario::play;
@@ -200,6 +200,34 @@ fn a_refusal_for_what_was_or_will_be_is_seen() {
         };
         asked.epoch = current;
     });
+}
+
+#[test]
+fn a_refusal_without_a_reason_is_seen() {
+    let promise = "refusals have reasons";
+    let said = |event: &Event| {
+        matches!(
+            event,
+            Event::Asked(Asked {
+                what: What::Message,
+                ..
+            })
+        )
+    };
+    for verdict in [Verdict::Refused("notAllowed"), Verdict::Refused("404")] {
+        breaks(promise, |evidence| {
+            let (at, asked) = evidence.events[event(evidence, 20, said)].clone();
+            let Event::Asked(mut asked) = asked else { unreachable!() };
+            // What was accepted is asked once more, as if it were another message.
+            (asked.ask, asked.digest) = (u64::MAX, Some(Digest::of(b"another")));
+            let answered = Event::Answered {
+                ask: asked.ask,
+                attempts: 1,
+                verdict,
+            };
+            evidence.events.extend([(at, Event::Asked(asked)), (at, answered)]);
+        });
+    }
 }
 
 #[test]

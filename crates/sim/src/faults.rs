@@ -88,9 +88,17 @@ pub(crate) struct Plan {
     pub(crate) skew_ms: [i64; 2],
     /// Rooms that a hub keeps in memory.
     pub(crate) rooms_max: usize,
+    /// When clients do nothing; empty in most runs.
+    pub(crate) lull: Range<Duration>,
     /// Nothing goes wrong from then on.
     pub(crate) until: Duration,
 }
+
+/// How long clients are silent: until what they asked for is delivered and written down, the hub is frozen
+/// ([`FREEZE_AFTER`]), and the other one has taken over.
+const LULL: Duration = Duration::from_secs(6);
+
+const FREEZE_AFTER: Duration = Duration::from_millis(1_200);
 
 /// When faults end.
 const PHASE_ONE: Duration = Duration::from_secs(24);
@@ -104,26 +112,41 @@ impl Plan {
             (within(random, 2_000..4_500), Act::Doom(Fate::UnknownApplied)),
             (within(random, 2_000..4_500), Act::Doom(Fate::UnknownLost)),
             (within(random, 3_000..20_000), Act::Doom(Fate::Late(late(random)))),
-            (within(random, 7_000..12_000), kill(random)),
         ];
-        if random.random_bool(0.6) {
-            acts.push((within(random, 13_000..21_000), kill(random)));
-        }
-        if random.random_bool(0.7) {
-            acts.push((within(random, 5_000..20_000), Act::Stall(within(random, 500..7_000))));
-        }
-        if random.random_bool(0.5) {
-            acts.push((within(random, 5_000..20_000), Act::Freeze(within(random, 1_000..8_000))));
+        let start = within(random, 11_500..13_500);
+        let lull = start..start + if random.random_bool(0.4) { LULL } else { Duration::ZERO };
+        let (kills, follower_kills, cuts) = if lull.is_empty() {
+            (7_000..12_000, 4_000..21_000, 4_000..18_000)
+        } else {
+            (4_000..6_000, 4_000..6_000, 4_000..6_000)
+        };
+        acts.push((within(random, kills), kill(random)));
+        if lull.is_empty() {
+            if random.random_bool(0.6) {
+                acts.push((within(random, 13_000..21_000), kill(random)));
+            }
+            if random.random_bool(0.7) {
+                acts.push((within(random, 5_000..20_000), Act::Stall(within(random, 500..7_000))));
+            }
+            if random.random_bool(0.5) {
+                acts.push((within(random, 5_000..20_000), Act::Freeze(within(random, 1_000..8_000))));
+            }
+        } else {
+            // Idle, it finds nothing to write when it is back, which would tell it that another has taken over: only
+            // its fence does.
+            let lasts = within(random, 7_000..8_500);
+            acts.push((start + FREEZE_AFTER, Act::Freeze(lasts)));
         }
         for follower in 0..followers {
             if random.random_bool(0.5) {
                 let down = within(random, 100..5_000);
-                acts.push((within(random, 4_000..21_000), Act::KillFollower { follower, down }));
+                let at = within(random, follower_kills.clone());
+                acts.push((at, Act::KillFollower { follower, down }));
             }
             if random.random_bool(0.5) {
                 let (oneway, lasts) = (random.random_bool(0.5), within(random, 200..5_000));
                 acts.push((
-                    within(random, 4_000..18_000),
+                    within(random, cuts.clone()),
                     Act::CutFollower {
                         follower,
                         oneway,
@@ -145,6 +168,7 @@ impl Plan {
             blind: random.random_range(0.0..0.8),
             skew_ms: [random.random_range(-2_000..2_000), random.random_range(-2_000..2_000)],
             rooms_max: [2, 16][random.random_range(0..2)],
+            lull,
             until: PHASE_ONE,
         }
     }

@@ -252,7 +252,7 @@ async fn serve(site: &Site, current: &Current, deposed: &Notify, mut stream: Str
         let done = matches!(outcome, Outcome::Answer(_));
         let command = match &request {
             Request::Command(command) => Some(command),
-            Request::Found(_) => None,
+            Request::Found(_) | Request::Follow => None,
         };
         let response = response(&room, command, outcome);
         let digest = Digest::of(&octets);

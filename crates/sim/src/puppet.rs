@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub(crate) struct Cast {
     pub(crate) client: ClientUri,
     pub(crate) room: RoomUri,
     pub(crate) part: Part,
+    /// When it does nothing.
+    pub(crate) lull: Range<Duration>,
     /// When it stops doing anything of its own.
     pub(crate) until: Duration,
 }
@@ -91,6 +94,8 @@ pub(crate) struct Puppet {
     stream: Option<Stream>,
     /// The hub asked last, and first next time.
     hub: usize,
+    /// Whether the other one is asked first next time.
+    roams: bool,
     read: u64,
     said: u32,
     pending_since: Option<Duration>,
@@ -110,7 +115,6 @@ impl Puppet {
         let name = cast.client.as_str().to_owned();
         stage.standings.borrow_mut().insert(name.clone(), Standing::default());
         let random = faults::random(stage.seed, &name);
-        let (stream, hub, read, said, pending_since, invited) = (None, 0, 0, 0, None, BTreeSet::new());
         Ok(Self {
             stage,
             cast,
@@ -118,12 +122,13 @@ impl Puppet {
             member,
             inbox,
             random,
-            stream,
-            hub,
-            read,
-            said,
-            pending_since,
-            invited,
+            stream: None,
+            hub: 0,
+            roams: false,
+            read: 0,
+            said: 0,
+            pending_since: None,
+            invited: BTreeSet::new(),
         })
     }
 
@@ -195,8 +200,11 @@ impl Puppet {
             }
             let fanout = FanoutMessage::decode_exact(&message)?;
             let what = self.member.receive(&self.cast.room, &fanout)?;
-            if what == Received::Removed {
-                self.stage.record.mark(Mark::Left);
+            match &what {
+                Received::Removed => self.stage.record.mark(Mark::Left),
+                // Whoever knows of an epoch from one owner is not to be told of an earlier one by another.
+                Received::EpochChanged { mine: false, .. } => self.roams = self.random.random_bool(0.5),
+                _ => {}
             }
             let (client, room) = (self.name.clone(), self.cast.room.clone());
             self.stage.record.note(Event::Heard {
@@ -223,6 +231,11 @@ impl Puppet {
     /// Does one thing. Returns whether there was anything to do.
     async fn act(&mut self) -> Result<bool, Box<dyn std::error::Error>> {
         let (room, now) = (self.cast.room.clone(), self.now());
+        if self.cast.lull.contains(&now) {
+            // Whoever comes back after so long tries another hub.
+            self.roams = true;
+            return Ok(false);
+        }
         if self.member.epoch(&room).is_none() {
             return Ok(false);
         }
@@ -366,6 +379,10 @@ impl Puppet {
             body: Some(body),
         };
         let mut attempts = 0;
+        if std::mem::take(&mut self.roams) {
+            self.hub += 1;
+            self.stream = None;
+        }
         loop {
             attempts += 1;
             let answered = tokio::time::timeout(ANSWER_MAX, self.exchange(&request)).await;
@@ -408,7 +425,8 @@ impl Puppet {
     }
 }
 
-fn status_name(status: u32) -> &'static str {
+/// A status in the words of a verdict.
+pub(crate) fn status_name(status: u32) -> &'static str {
     match status {
         400 => "400",
         403 => "403",

@@ -72,24 +72,42 @@ fn the_promises_hold_whatever_fails() {
     }
 }
 
+/// Seeds among which one sees each sabotage.
+const SEEDS_TO_CATCH: u64 = 200;
+
 /// Plays seeds until one sees that the cluster is broken, and says what was seen. Begins with a seed that did when this
 /// was written.
-fn caught(sabotage: Sabotage, first: u64) -> String {
-    let caught = (first..first + 200).find_map(|seed| Some((seed, play_with(seed, sabotage).err()?.why)));
+fn caught(sabotage: Sabotage, first: u64) {
+    let caught = (first..first + SEEDS_TO_CATCH).find_map(|seed| Some((seed, seen(seed, sabotage)?)));
     let (seed, why) = caught.unwrap_or_else(|| panic!("{sabotage:?} is not seen"));
     eprintln!("{sabotage:?} is seen by seed {seed}: {why}");
-    why
+}
+
+/// The promise that a seed sees broken.
+fn seen(seed: u64, sabotage: Sabotage) -> Option<String> {
+    let Failed { why, .. } = play_with(seed, sabotage).err()?;
+    why.contains("broken promise").then_some(why)
 }
 
 #[test]
-#[ignore = "seeds 0 to 60 do not show it since rooms frank and clients judge: the scenario has to be sharpened again"]
 fn an_owner_that_does_not_look_at_its_fence_is_caught() {
-    assert!(caught(Sabotage::HideTakeovers, 26).contains("broken promise"));
+    caught(Sabotage::HideTakeovers, 4);
 }
 
 #[test]
 fn a_store_that_forgets_an_entry_is_caught() {
     caught(Sabotage::LoseEntries, 0);
+}
+
+#[test]
+#[ignore = "takes minutes and always passes: says how many seeds see each sabotage, and how"]
+fn how_often_each_sabotage_is_seen() {
+    for sabotage in [Sabotage::HideTakeovers, Sabotage::LoseEntries] {
+        let seeds = number("SIM_SEEDS").unwrap_or(SEEDS_TO_CATCH);
+        let seen = (0..seeds).filter_map(|seed| Some((seed, seen(seed, sabotage)?)));
+        let seen: Vec<_> = seen.inspect(|(seed, why)| eprintln!("{seed}: {why}")).collect();
+        eprintln!("{sabotage:?} is seen by {} of {seeds} seeds", seen.len());
+    }
 }
 
 #[test]

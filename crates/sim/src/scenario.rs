@@ -268,6 +268,7 @@ impl Run {
                 client,
                 room: room.clone(),
                 part,
+                lull: self.plan.lull.clone(),
                 until,
             };
             casts.extend(clients.into_iter().zip(guests).map(cast));
@@ -298,15 +299,24 @@ impl Run {
                 let evidence = self.evidence()?;
                 match checkers::judge(&LIVENESS, &evidence) {
                     Ok(()) => return Ok(evidence),
-                    Err(why) if now - healed > CONVERGENCE_MAX => return Err(format!("no convergence: {why}")),
+                    Err(why) if now - healed > CONVERGENCE_MAX => return Err(self.unrest(&why)),
                     Err(_) => {}
                 }
             } else if now - healed > CONVERGENCE_MAX {
                 let busy = self.standings.borrow().clone();
                 let busy = busy.into_iter().find(|(_, standing)| !standing.settled);
-                return Err(format!("no convergence: {busy:?}"));
+                return Err(self.unrest(&format!("{busy:?}")));
             }
         }
+    }
+
+    /// Why nothing comes to rest: a promise that was broken on the way, if there is one.
+    fn unrest(&self, why: &str) -> String {
+        let judged = self.evidence().and_then(|evidence| {
+            checkers::judge(&SAFETY, &evidence)?;
+            checkers::judge(&RESTORE, &evidence)
+        });
+        judged.err().unwrap_or_else(|| format!("no convergence: {why}"))
     }
 
     /// Judges what there is so far, now and then.

@@ -224,7 +224,7 @@ impl HubService {
                     "refused",
                 );
             }
-            Request::Found(_) => None,
+            Request::Found(_) | Request::Follow => None,
             Request::Command(command) => Some(command.clone()),
         };
         let outcome = hub.call(room.clone(), asked).await;

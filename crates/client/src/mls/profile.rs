@@ -10,7 +10,7 @@ use mimi::franking::FrankingAgentData;
 use mimi::metadata::{RoomMetaData, Text};
 use mimi::operational::{AppMessagePolicy, OperationalParameters, PendingProposalPolicy, TimeRange};
 use mimi::role::RoleChangeTargets;
-use mimi::{BaseRoomPolicy, ComponentId, ParticipantList, Role, RoleData, RoomUri};
+use mimi::{BaseRoomPolicy, ComponentId, ParticipantList, Role, RoleData, RoomUri, UserUri};
 use openmls::extensions::{AppDataDictionary, AppDataDictionaryExtension};
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{
@@ -69,7 +69,9 @@ pub struct RoomProfile {
     pub franked: bool,
     /// Whether application data says what it is (component content_media_types).
     pub framed: bool,
-    /// More components of its policy, from 0x0028 on, as they are encoded.
+    /// Who is in its list from the beginning beside the founder, as ordinary users.
+    pub participants: Vec<UserUri>,
+    /// More components of its policy, as they are encoded; those that there are anyway are replaced.
     pub policies: BTreeMap<ComponentId, Bytes>,
 }
 
@@ -84,6 +86,7 @@ impl Default for RoomProfile {
             suite: CIPHERSUITE,
             franked: true,
             framed: true,
+            participants: Vec::new(),
             policies: BTreeMap::new(),
         }
     }
@@ -161,7 +164,9 @@ impl RoomProfile {
     ) -> Result<BTreeMap<ComponentId, Vec<u8>>, MemberError> {
         let mut components = self.policy(hub)?;
         let participants = ParticipantList {
-            participants: vec![wire::participant(&identity.uri.user(), self.founder)],
+            participants: std::iter::once(wire::participant(&identity.uri.user(), self.founder))
+                .chain(self.participants.iter().map(|user| wire::participant(user, ORDINARY)))
+                .collect(),
         };
         let metadata = RoomMetaData {
             room_uri: room.into(),
@@ -216,7 +221,8 @@ impl RoomProfile {
             let base = &components[&ComponentId::BASE_ROOM_POLICY];
             let mut base =
                 BaseRoomPolicy::decode_exact(base).map_err(|_| MemberError::Malformed("a preset's base policy"))?;
-            base.policy_component_ids.extend(self.policies.keys());
+            let new = self.policies.keys().filter(|id| !components.contains_key(id));
+            base.policy_component_ids.extend(new);
             components.insert(ComponentId::BASE_ROOM_POLICY, base.encode().into());
         }
         components.extend(self.policies.clone());

@@ -169,8 +169,12 @@ impl Room {
     /// Whether a sender outside the group may remove clients and leave the list as it is.
     pub(super) fn kicks(&self, sender: &Sender) -> bool {
         let role = || {
-            let (_, claims) = self.actor(sender, None).ok()?;
-            let index = self.view().ok()?.preauthorized(&claims)?;
+            let (actor, claims) = self.actor(sender, None).ok()?;
+            let view = self.view().ok()?;
+            if matches!(&actor, Actor::Sender(provider) if view.follows_parent_by(provider)) {
+                return None;
+            }
+            let index = view.preauthorized(&claims)?;
             let roles = dictionary::component(self.group.extensions(), ComponentId::ROLES_LIST)?;
             RoleData::decode_exact(roles).ok()?.role(index).cloned()
         };

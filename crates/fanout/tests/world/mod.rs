@@ -229,6 +229,7 @@ impl World {
                 room: entry.room.clone(),
                 entries: vec![entry],
                 rows: Vec::new(),
+                ties: Vec::new(),
             };
             let Prepared::Ready(write) = self.log.rooms().prepare(change) else {
                 panic!("small")

@@ -3,6 +3,7 @@
 
 mod room;
 mod shard;
+mod ties;
 
 pub(crate) use room::RoomActor;
 pub use shard::OpenError;

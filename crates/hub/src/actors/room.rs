@@ -1,18 +1,19 @@
 //! The actor of one room in memory: reserve a place, decide, apply, push. Nothing is awaited while deciding; the mailbox
-//! rests only while the room is loaded and while one of its large values is staged.
+//! rests only while the room is loaded, while other rooms are looked at, and while one of its large values is staged.
 
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use actix::dev::channel;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
-use ledger::{AppendError, Change, Prepared, Rooms, Unstaged};
+use ledger::{AppendError, Change, Prepared, Rooms, Unstaged, Write};
 use mimi::RoomUri;
-use room::{Answer, Applied, Corrupt, Decision, Refusal, Room};
+use room::{Answer, Append, Applied, Decision, Refusal, Room};
 use shard::Tenure;
 use tokio::time::Instant;
 
 use super::shard::Serving;
+use super::ties::{LoadError, Sides, load};
 use super::{Ask, Served, chain};
 use crate::gate::{Decided, Gate, Place, Reply, Shut};
 use crate::{Outcome, Request};
@@ -23,14 +24,6 @@ enum State {
     /// The ledger knows no such room.
     Absent,
     Open(Box<Room>),
-}
-
-#[derive(Debug, thiserror::Error)]
-enum LoadError {
-    #[error("read the room's rows")]
-    Read(#[source] AppendError),
-    #[error("open the room")]
-    Corrupt(#[source] Corrupt),
 }
 
 /// See the module.
@@ -60,30 +53,33 @@ impl RoomActor {
     }
 
     /// What becomes of a request, now, in memory.
-    fn decide(&mut self, request: Request) -> Result<Verdict, Outcome> {
+    fn decide(&mut self, request: Request) -> Result<Step, Outcome> {
         let now = self.served.clock.now();
         let keys = &*self.served.keys;
         match (&mut self.state, request) {
             (State::Loading, _) => unreachable!("the mailbox rests while the room is loaded"),
-            (State::Absent, Request::Command(_)) => Err(Outcome::UnknownRoom),
+            (State::Absent, Request::Command(_) | Request::Follow) => Err(Outcome::UnknownRoom),
             (State::Absent, Request::Found(founding)) => {
                 let (room, applied) = Room::found(self.id.clone(), founding, now, keys).map_err(|r| self.refuse(r))?;
-                self.state = State::Open(Box::new(room));
-                Ok(Verdict::Append(applied))
+                Ok(Step::Take(Taken::Room(Box::new(room), applied)))
             }
             (State::Open(room), Request::Found(founding)) if room.is_as_founded(&founding) => {
-                Ok(Verdict::Answer(Outcome::Answer(Answer::Founded)))
+                Ok(Step::Answer(Outcome::Answer(Answer::Founded)))
             }
             (State::Open(room), Request::Found(founding)) if room.is_ended() => {
                 let succeeded = room.succeed(&founding, keys);
-                succeeded.map(Verdict::Append).map_err(|refusal| self.refuse(refusal))
+                succeeded.map(Step::Applied).map_err(|refusal| self.refuse(refusal))
             }
             (State::Open(_), Request::Found(_)) => Err(Outcome::RoomExists),
             (State::Open(room), Request::Command(command)) => match room.decide(&command, now, keys) {
-                Ok(Decision::Append(append)) => Ok(Verdict::Append(room.apply(*append, keys))),
-                Ok(Decision::Answer(answer)) => Ok(Verdict::Answer(Outcome::Answer(answer))),
+                Ok(Decision::Append(append)) => Ok(Step::Take(Taken::Append(append))),
+                Ok(Decision::Answer(answer)) => Ok(Step::Answer(Outcome::Answer(answer))),
                 Err(refusal) => Err(self.refuse(refusal)),
             },
+            (State::Open(room), Request::Follow) => Ok(match room.outlook().parent() {
+                Some(parent) => Step::Follow(parent),
+                None => Step::Answer(Outcome::Answer(Answer::Followed)),
+            }),
         }
     }
 
@@ -92,41 +88,106 @@ impl RoomActor {
         Outcome::Refused(refusal)
     }
 
+    /// Carries out what was decided, once other rooms let it; the mailbox rests while they are looked at.
+    fn take(&mut self, taken: Taken, asked: Asked, ctx: &mut Context<Self>) {
+        let view = match &taken {
+            Taken::Room(room, _) => Some(room.outlook()),
+            Taken::Append(append) => append.view(),
+        };
+        // Whatever is no handshake concerns nobody else.
+        let Some(view) = view else {
+            return self.carry_out(taken, None, asked, ctx);
+        };
+        let before = match &self.state {
+            State::Open(room) => Sides::of(room),
+            State::Absent | State::Loading => Sides::none(),
+        };
+        let demands = before.demands(view);
+        if demands.are_none() {
+            return self.carry_out(taken, Some(before), asked, ctx);
+        }
+        let (ledger, rooms) = (self.served.ledger.clone(), self.rooms.clone());
+        let met = demands.meet(self.id.clone(), view.clone(), ledger, rooms, self.tenure.clone());
+        let met = met.into_actor(self).map(move |met, actor, ctx| match met {
+            Ok(Ok(())) => actor.carry_out(taken, Some(before), asked, ctx),
+            Ok(Err(refusal)) => asked.answer(actor.refuse(refusal)),
+            Err(error) => actor.turn_away(&error, asked),
+        });
+        ctx.wait(met);
+    }
+
+    /// Carries out what was decided, in memory, and submits it. `before` is of a room whose membership or policy changes.
+    fn carry_out(&mut self, taken: Taken, before: Option<Sides>, asked: Asked, ctx: &mut Context<Self>) {
+        let applied = match (taken, &mut self.state) {
+            (Taken::Room(room, applied), state) => {
+                *state = State::Open(room);
+                applied
+            }
+            (Taken::Append(append), State::Open(room)) => room.apply(*append, &*self.served.keys),
+            (Taken::Append(_), State::Loading | State::Absent) => unreachable!("an open room stays open"),
+        };
+        self.submit(applied, before, asked, ctx);
+    }
+
+    /// Has the room follow its parent as that is now; the mailbox rests while it is read.
+    fn follow(&self, parent: RoomUri, asked: Asked, ctx: &mut Context<Self>) {
+        let ledger = self.served.ledger.clone();
+        let loaded = async move { load(&ledger, parent).await };
+        let loaded = loaded.into_actor(self).map(|loaded, actor, ctx| match loaded {
+            Ok(parent) => {
+                let State::Open(room) = &mut actor.state else {
+                    unreachable!("an open room stays open")
+                };
+                let before = Sides::of(room);
+                let parent = parent.as_ref().filter(|parent| !parent.is_over()).map(Room::outlook);
+                match room.follow_parent(parent, actor.served.clock.now(), &*actor.served.keys) {
+                    Some(applied) => actor.submit(applied, Some(before), asked, ctx),
+                    None => asked.answer(Outcome::Answer(Answer::Followed)),
+                }
+            }
+            Err(error) => actor.turn_away(&error, asked),
+        });
+        ctx.wait(loaded);
+    }
+
+    /// Another room could not be looked at: nothing was done.
+    fn turn_away(&self, error: &LoadError, asked: Asked) {
+        tracing::error!(shard = self.served.shard.0, error = %chain(error), "look at another room");
+        asked.reply.send(self.served.unavailable());
+    }
+
     /// Queues a change for its batch; large values are staged first, and the mailbox rests until they are.
-    fn submit(&self, applied: Applied, place: Place, reply: Reply, ctx: &mut Context<Self>) {
+    fn submit(&self, applied: Applied, before: Option<Sides>, asked: Asked, ctx: &mut Context<Self>) {
         let Applied { entries, rows, answer } = applied;
         let outcome = Outcome::Answer(answer);
+        let ties = match (&self.state, before) {
+            (State::Open(room), Some(before)) => Sides::ties(&before, room),
+            _ => Vec::new(),
+        };
         match self.rooms.prepare(Change {
             room: self.id.clone(),
             entries,
             rows,
+            ties,
         }) {
-            Prepared::Ready(write) => place.push(Decided {
-                write: Some(write),
-                reply,
-                outcome,
-            }),
-            Prepared::Blobs(unstaged) => self.stage(unstaged, place, reply, outcome, ctx),
+            Prepared::Ready(write) => asked.append(write, outcome),
+            Prepared::Blobs(unstaged) => self.stage(unstaged, outcome, asked, ctx),
         }
     }
 
-    fn stage(&self, unstaged: Unstaged, place: Place, reply: Reply, outcome: Outcome, ctx: &mut Context<Self>) {
+    fn stage(&self, unstaged: Unstaged, outcome: Outcome, asked: Asked, ctx: &mut Context<Self>) {
         let (rooms, tenure) = (self.rooms.clone(), self.tenure.clone());
         let stage = async move {
             let tenure = tenure.upgrade().ok_or(AppendError::Fenced)?;
             rooms.stage(&tenure, unstaged).await
         };
         let staged = stage.into_actor(self).map(move |staged, actor, ctx| match staged {
-            Ok(write) => place.push(Decided {
-                write: Some(write),
-                reply,
-                outcome,
-            }),
+            Ok(write) => asked.append(write, outcome),
             Err(error) => {
                 // What was applied never becomes durable: this copy of the room is of no more use. Whether the shard
                 // is still ours is for the committer to find out.
                 tracing::error!(shard = actor.served.shard.0, error = %chain(&error), "stage a room's large values");
-                reply.send(actor.served.unavailable());
+                asked.reply.send(actor.served.unavailable());
                 ctx.stop();
             }
         });
@@ -134,9 +195,45 @@ impl RoomActor {
     }
 }
 
-enum Verdict {
-    Append(Applied),
+/// What a request comes to.
+enum Step {
+    /// This, if other rooms let it.
+    Take(Taken),
+    /// It is carried out in memory, and concerns no other room.
+    Applied(Applied),
+    /// The room looks at its parent.
+    Follow(RoomUri),
     Answer(Outcome),
+}
+
+/// What was decided and is not carried out yet.
+enum Taken {
+    /// A new room.
+    Room(Box<Room>, Applied),
+    Append(Box<Append>),
+}
+
+/// Whoever asked, and the place that is kept for the answer.
+struct Asked {
+    place: Place,
+    reply: Reply,
+}
+
+impl Asked {
+    /// To be answered when everything before is durable.
+    fn answer(self, outcome: Outcome) {
+        self.decided(None, outcome);
+    }
+
+    /// To be answered when this is durable.
+    fn append(self, write: Write, outcome: Outcome) {
+        self.decided(Some(write), outcome);
+    }
+
+    fn decided(self, write: Option<Write>, outcome: Outcome) {
+        let Self { place, reply } = self;
+        place.push(Decided { write, reply, outcome });
+    }
 }
 
 impl Actor for RoomActor {
@@ -181,15 +278,15 @@ impl Handler<Ask> for RoomActor {
             Err(Shut::Closed(answer)) => return ask.turn_away(answer),
             Err(Shut::Full) => return ask.turn_away(self.served.overloaded()),
         };
+        let asked = Asked {
+            place,
+            reply: ask.reply,
+        };
         match self.decide(ask.request) {
-            Ok(Verdict::Append(applied)) => self.submit(applied, place, ask.reply, ctx),
-            Ok(Verdict::Answer(outcome)) | Err(outcome) => {
-                place.push(Decided {
-                    write: None,
-                    reply: ask.reply,
-                    outcome,
-                });
-            }
+            Ok(Step::Take(taken)) => self.take(taken, asked, ctx),
+            Ok(Step::Applied(applied)) => self.submit(applied, None, asked, ctx),
+            Ok(Step::Follow(parent)) => self.follow(parent, asked, ctx),
+            Ok(Step::Answer(outcome)) | Err(outcome) => asked.answer(outcome),
         }
     }
 }

@@ -13,7 +13,7 @@ use room::Keys;
 use route::ShardId;
 use shard::{Node, Tenure};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::{Ask, RoomActor, chain};
 use crate::cache::Cache;
@@ -30,8 +30,9 @@ pub(crate) struct Served {
     pub(crate) keys: Arc<dyn Keys + Send + Sync>,
     pub(crate) options: Options,
     pub(crate) metrics: Metrics,
-    ledger: Ledger,
+    pub(crate) ledger: Ledger,
     node: Node,
+    dependents: Arc<Notify>,
     transport: Arc<dyn Transport>,
     couriers: Handle,
     seed: u64,
@@ -81,7 +82,13 @@ pub(crate) struct ShardActor {
 }
 
 impl Served {
-    pub(crate) fn new(parts: &Parts, shard: ShardId, rooms_max: usize, metrics: &Metrics) -> Self {
+    pub(crate) fn new(
+        parts: &Parts,
+        shard: ShardId,
+        rooms_max: usize,
+        metrics: &Metrics,
+        dependents: &Arc<Notify>,
+    ) -> Self {
         Self {
             shard,
             clock: parts.clock.clone(),
@@ -90,6 +97,7 @@ impl Served {
             metrics: metrics.clone(),
             ledger: parts.ledger.clone(),
             node: parts.node.clone(),
+            dependents: dependents.clone(),
             transport: parts.transport.clone(),
             couriers: parts.couriers.clone(),
             seed: parts.seed.wrapping_add(u64::from(shard.0)),
@@ -166,6 +174,7 @@ impl ShardActor {
             log,
             options: options.clone(),
             metrics: self.served.metrics.clone(),
+            dependents: self.served.dependents.clone(),
         };
         self.state = State::Serving(Serving {
             gate,

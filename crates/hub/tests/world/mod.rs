@@ -54,7 +54,7 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
     LocalSet::new().block_on(&runtime, test)
 }
 
-type Arrived = Vec<(Offset, Bytes, Shown)>;
+type Arrived = Vec<(ShardId, Offset, RoomUri, Bytes, Shown)>;
 
 /// Followers that keep what arrives.
 #[derive(Debug, Default)]
@@ -64,13 +64,23 @@ pub struct Papers {
 }
 
 impl Papers {
-    /// The FanoutMessages of `room` that a follower was shown, each once, in order.
+    /// The FanoutMessages that a follower was shown, each once, in order.
     pub fn messages(&self, of: &str) -> Vec<Bytes> {
+        self.shown(of, |_| true)
+    }
+
+    /// The same, of one room.
+    pub fn messages_in(&self, room: &RoomUri, of: &str) -> Vec<Bytes> {
+        self.shown(of, |each| each == room)
+    }
+
+    fn shown(&self, of: &str, wanted: impl Fn(&RoomUri) -> bool) -> Vec<Bytes> {
         let arrived = self.arrived.lock().unwrap();
         let mut seen = BTreeMap::new();
-        for (offset, message, shown) in arrived.get(&provider(of)).into_iter().flatten() {
+        for (shard, offset, room, message, shown) in arrived.get(&provider(of)).into_iter().flatten() {
             if *shown == Shown::Message
-                && let Some(before) = seen.insert(*offset, message.clone())
+                && wanted(room)
+                && let Some(before) = seen.insert((*shard, *offset), message.clone())
             {
                 assert_eq!(before, *message, "a repeat has the same octets");
             }
@@ -85,17 +95,22 @@ impl Transport for Papers {
         Ok(None)
     }
 
-    async fn deliver(&self, to: &Provider, _shard: ShardId, items: &[Due]) -> Result<Acknowledged, Failure> {
+    async fn deliver(&self, to: &Provider, shard: ShardId, items: &[Due]) -> Result<Acknowledged, Failure> {
         if *self.down.lock().unwrap() {
             return Err(Failure::new("down"));
         }
         let mut arrived = self.arrived.lock().unwrap();
         let arrived = arrived.entry(to.clone()).or_default();
-        arrived.extend(
-            items
-                .iter()
-                .map(|due| (due.entry.offset, due.entry.message.clone(), due.shown)),
-        );
+        arrived.extend(items.iter().map(|due| {
+            let entry = &due.entry;
+            (
+                shard,
+                entry.offset,
+                entry.room.clone(),
+                entry.message.clone(),
+                due.shown,
+            )
+        }));
         Ok(Acknowledged::below(items.last().unwrap().entry.offset.plus(1)))
     }
 }
@@ -150,6 +165,10 @@ pub async fn start(
 
 impl World {
     pub async fn new(options: Options) -> Self {
+        Self::with_shards(1, options).await
+    }
+
+    pub async fn with_shards(shards: u32, options: Options) -> Self {
         let faults = Faults::new();
         let inner = Database::memory().backend();
         let database = Database::from_backend(Arc::new(Faulty {
@@ -158,7 +177,7 @@ impl World {
         }));
         let founding = Founding {
             id: LedgerId([1; 16]),
-            shards: Shards::new(1, [0; 16]).unwrap(),
+            shards: Shards::new(shards, [0; 16]).unwrap(),
         };
         let ledger = Ledger::open(database.clone(), founding).await.unwrap();
         let papers = Arc::new(Papers::default());
@@ -207,8 +226,12 @@ impl World {
     }
 
     pub fn found_request(&self, founder: &mut Member, room: &RoomUri) -> Request {
+        self.found_request_with(founder, room, &RoomProfile::default())
+    }
+
+    pub fn found_request_with(&self, founder: &mut Member, room: &RoomUri, profile: &RoomProfile) -> Request {
         let sender = self.keys.external_sender(1).unwrap().encode();
-        let founding = founder.create_room(room, &sender, &RoomProfile::default()).unwrap();
+        let founding = founder.create_room(room, &sender, profile).unwrap();
         Request::Found(room::Founding {
             from: provider("a"),
             group_info: founding.group_info,
@@ -240,7 +263,7 @@ impl World {
     /// Shows a member everything its provider has got so far.
     pub async fn bring(&self, of: &str, room: &RoomUri, to: &mut Member) {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        for message in self.papers.messages(of) {
+        for message in self.papers.messages_in(room, of) {
             to.receive(room, &FanoutMessage::decode_exact(&message).unwrap())
                 .unwrap();
         }

@@ -259,6 +259,7 @@ pub fn change(entry: Entry, rows: Vec<RowChange>) -> Change {
         room: entry.room.clone(),
         entries: vec![entry],
         rows,
+        ties: Vec::new(),
     }
 }
 
@@ -267,6 +268,7 @@ pub fn rows(room: &RoomUri, rows: Vec<RowChange>) -> Change {
         room: room.clone(),
         entries: Vec::new(),
         rows,
+        ties: Vec::new(),
     }
 }
 

@@ -19,6 +19,10 @@ impl Judge<'_> {
             Actor::Member(_) if !self.state.participates(&user) => own || self.listed,
             Actor::Member(_) if own => self.can(Capability::RemoveOwnClient),
             Actor::Member(_) => self.can(Capability::Kick),
+            Actor::Sender(provider) if self.start.follows_parent_by(provider) => {
+                self.promised.entry(user).or_default().insert(0);
+                true
+            }
             Actor::Sender(_) => self.can(Capability::Kick) || self.promise(user),
         };
         allow(allowed, "the removal of a client")?;
@@ -27,6 +31,9 @@ impl Judge<'_> {
 
     /// Whether a provider may take the user off the list, or ban it: then its clients go, and the list follows.
     fn promise(&mut self, user: UserUri) -> bool {
+        if self.start.is_fixed() {
+            return false;
+        }
         let Some(from) = self.state.role_index(&user) else {
             return self.can(Capability::RemoveParticipant);
         };

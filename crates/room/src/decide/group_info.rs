@@ -13,8 +13,8 @@ use crate::{Answer, Decision, Millis, Refusal, Room};
 
 impl Room {
     /// Grants the GroupInfo to whom an external commit would be granted: a client of a participant who may add its own
-    /// clients, of anybody in an open room, of who is preauthorized, or has a join code. The last is remembered: the commit
-    /// will not name the code.
+    /// clients, of anybody in an open room, of who is preauthorized, or has a join code; and has room in its role. Who has
+    /// a code is remembered: the commit will not name it.
     pub(super) fn decide_group_info(&self, from: &Provider, body: &Bytes, now: Millis) -> Result<Decision, Refusal> {
         let request: GroupInfoRequest = decode(body)?;
         let client = request.requesting_credential.client();
@@ -37,11 +37,17 @@ impl Room {
             Some(_) => None,
             None => self.grant(&client, &request, now),
         };
+        let view = &self.effective;
         let may_join = match listed {
-            Some(_) => self.effective.participates(&user) && self.effective.can(&user, Capability::AddOwnClient),
+            Some(role) => {
+                view.participates(&user)
+                    && view.can(&user, Capability::AddOwnClient)
+                    && view.has_room_for(&client, role)
+            }
             None => {
-                let claims = preauth::claims(&request.requesting_credential);
-                grant.is_some() || self.effective.is_open() || self.effective.lets_in(&claims)
+                let role = grant.as_ref().and_then(|grant| self.role_by_code(&grant.code, now));
+                role.is_some_and(|role| view.has_room_for(&client, role))
+                    || view.lets_join(&client, &preauth::claims(&request.requesting_credential))
             }
         };
         if self.blocked.contains(&user) || !may_join || !self.external_commits_allowed() {

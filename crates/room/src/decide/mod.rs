@@ -117,12 +117,20 @@ impl Room {
         Ok(())
     }
 
-    /// Nothing is accepted once a ReInit was committed.
+    /// Nothing is accepted once a ReInit was committed, or the room is over.
     fn check_open(&self) -> Result<(), Refusal> {
+        self.check_lasts()?;
         match self.frozen {
             Some(_) => Err(Refusal::NotAllowed("the room goes on in another group")),
             None => Ok(()),
         }
+    }
+
+    pub(crate) fn check_lasts(&self) -> Result<(), Refusal> {
+        if self.over {
+            return Err(Refusal::NotAllowed("the room is over"));
+        }
+        Ok(())
     }
 
     /// Whether a user may act in the room: in the list by what was accepted so far, and not on the way out.

@@ -138,6 +138,14 @@ impl World {
         }
     }
 
+    /// The room looks at its parent. Returns whether anything changed.
+    pub fn follow(&mut self, parent: Option<&policy::RoomView>) -> bool {
+        self.now.0 += 7;
+        let applied = self.room.follow_parent(parent, self.now, &*self.keys);
+        let changed = applied.map(|applied| assert_eq!(self.keep(applied), Answer::Followed));
+        changed.is_some()
+    }
+
     pub fn reopened(&self) -> Room {
         Room::open(id(), self.rows.clone()).unwrap()
     }
