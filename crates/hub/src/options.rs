@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Every bound of a hub.
+/// Every bound of a hub, and what it offers.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Requests waiting for one shard's actor.
@@ -21,6 +21,8 @@ pub struct Options {
     pub retry_after: Duration,
     /// The wait before the store is tried again after it failed; doubled up to 32 times as long.
     pub reopen_after: Duration,
+    /// Whether minimal-metadata rooms (mimi-protocol §6) may be founded. Those that there are go on either way.
+    pub minimal_metadata: bool,
     /// Limits of the couriers.
     pub fanout: fanout::Options,
 }
@@ -36,6 +38,7 @@ impl Default for Options {
             rooms_max: 10_000,
             retry_after: Duration::from_secs(1),
             reopen_after: Duration::from_millis(100),
+            minimal_metadata: false,
             fanout: fanout::Options::default(),
         }
     }

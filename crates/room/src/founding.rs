@@ -46,6 +46,11 @@ impl Beginning {
         committed
             .check()
             .map_err(|violation| Refusal::NotAllowed(violation.why()))?;
+        for leaf in group.leaves() {
+            committed
+                .check_credential(&leaf?)
+                .map_err(|violation| Refusal::NotAllowed(violation.why()))?;
+        }
         if committed.active_users().any(|user| user.provider() != id.provider()) {
             return Err(Refusal::Forbidden("clients of another provider are in the new room"));
         }
@@ -87,6 +92,9 @@ impl Room {
         }
         if committed.participants() != self.committed.participants() {
             return Err(Refusal::NotAllowed("other participants than before the ReInit"));
+        }
+        if committed.is_minimal_metadata() != self.committed.is_minimal_metadata() {
+            return Err(Refusal::NotAllowed("a successor with other names than before the ReInit"));
         }
         let clients = |view: &RoomView| -> BTreeSet<ClientUri> {
             let users = view.active_users();

@@ -68,6 +68,9 @@ impl RoomActor {
             (State::Absent, Request::Command(_)) => Err(Outcome::UnknownRoom),
             (State::Absent, Request::Found(founding)) => {
                 let (room, applied) = Room::found(self.id.clone(), founding, now, keys).map_err(|r| self.refuse(r))?;
+                if room.view().is_minimal_metadata() && !self.served.options.minimal_metadata {
+                    return Err(self.refuse(Refusal::NotAllowed("minimal-metadata rooms are switched off here")));
+                }
                 self.state = State::Open(Box::new(room));
                 Ok(Verdict::Append(applied))
             }
