@@ -346,7 +346,7 @@ async fn k_4_nodes_of_a_hub_share_the_keys_of_each_interval_and_nobody_else_read
 async fn r_2_r_3_each_message_of_a_report_is_judged_for_itself() {
     let (mut house, mut alice, mut bob) = House::new(&RoomProfile::default()).await;
     let message = house.said(&mut alice, &mut bob, "something bad");
-    let body = bob.report(&[message], 0, "look").unwrap();
+    let body = bob.report(&id(), &[message], 0, "look").unwrap();
     let mut grant = house.report("b.example", &body).unwrap();
     assert!(grant.framed);
     assert_eq!(house.judge(&grant), [Verdict::Valid]);
@@ -404,7 +404,7 @@ async fn r_2_content_is_found_framed_or_not() {
         };
         let (mut house, mut alice, mut bob) = House::new(&profile).await;
         let message = house.said(&mut alice, &mut bob, "something bad");
-        let body = bob.report(&[message], 0, "").unwrap();
+        let body = bob.report(&id(), &[message], 0, "").unwrap();
         let mut grant = house.report("b.example", &body).unwrap();
         assert_eq!(grant.framed, framed);
         assert_eq!(house.judge(&grant), [Verdict::Valid]);
@@ -421,7 +421,7 @@ async fn k_4_r_2_when_its_key_is_gone_nobody_can_prove_a_message_any_more() {
     let options = FrankingOptions::default();
     house.keys.refresh_franking(&ledger, NOW, &options).await.unwrap();
     let message = house.said(&mut alice, &mut bob, "something bad");
-    let body = bob.report(&[message], 0, "").unwrap();
+    let body = bob.report(&id(), &[message], 0, "").unwrap();
     let grant = house.report("b.example", &body).unwrap();
     for (days, verdict) in [
         (1, Verdict::Valid),
@@ -462,7 +462,7 @@ async fn k_4_an_interval_is_an_hour_at_least() {
 async fn r_4_a_report_is_taken_from_participants_who_may_report_and_from_nobody_by_name() {
     let (mut house, mut alice, mut bob) = House::new(&RoomProfile::default()).await;
     let message = house.said(&mut alice, &mut bob, "something bad");
-    let body = bob.report(&[message], 0, "look").unwrap();
+    let body = bob.report(&id(), &[message], 0, "look").unwrap();
     let good = AbuseReport::decode_exact(&body).unwrap();
     let by = |reporter: &str, note: &'static [u8]| -> Bytes {
         let report = AbuseReport {

@@ -129,7 +129,7 @@ impl RoomView {
                 None => Ok(()),
             };
         };
-        self.check_credential(leaf)?;
+        self.check_credential(leaf.credential_type)?;
         if let Some(demands) = demands {
             if !supports(&leaf.capabilities, &demands.mandatory_capabilities) {
                 return Err(Violation::Invalid("a client without a mandatory capability"));

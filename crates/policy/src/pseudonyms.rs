@@ -6,7 +6,7 @@
 
 use mimi::ClientUri;
 
-use crate::{Leaf, RoomView, Violation};
+use crate::{RoomView, Violation};
 
 /// CredentialType of a pseudonymous credential, from the range for private use.
 pub const PSEUDONYMOUS: u16 = mimi::mls::Credential::PSEUDONYMOUS;
@@ -22,12 +22,12 @@ impl RoomView {
             .is_some_and(|operational| operational.mandatory_capabilities.credentials.contains(&PSEUDONYMOUS))
     }
 
-    /// Refuses a leaf whose credential is not of the kind that the room has, whether its client comes in or is there.
+    /// Refuses a leaf whose CredentialType the room does not have, whether its client comes in or is there.
     ///
     /// # Errors
     /// A pseudonym where there may be none; a real name where all are pseudonyms (MM-1).
-    pub fn check_credential(&self, leaf: &Leaf) -> Result<(), Violation> {
-        let pseudonymous = leaf.credential_type == PSEUDONYMOUS;
+    pub fn check_credential(&self, credential_type: u16) -> Result<(), Violation> {
+        let pseudonymous = credential_type == PSEUDONYMOUS;
         if pseudonymous && !self.base.pseudonyms_allowed {
             return Err(Violation::Invalid("a pseudonym in a room without pseudonyms"));
         }

@@ -48,7 +48,7 @@ impl Beginning {
             .map_err(|violation| Refusal::NotAllowed(violation.why()))?;
         for leaf in group.leaves() {
             committed
-                .check_credential(&leaf?)
+                .check_credential(leaf?.credential_type)
                 .map_err(|violation| Refusal::NotAllowed(violation.why()))?;
         }
         if committed.active_users().any(|user| user.provider() != id.provider()) {

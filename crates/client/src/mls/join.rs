@@ -17,7 +17,6 @@ use openmls::prelude::{
 use openmls_traits::types::HpkeKeyPair;
 
 use super::handshake::encoded;
-use super::identity::Identity;
 use super::{CIPHERSUITE, Joining, Member, MemberError, Received, Room, dictionary, profile, wire};
 
 /// The private half of one GroupInfoRequest.
@@ -39,7 +38,7 @@ impl Member {
     /// KeyMaterialRequest (mimi-protocol §5.2), signed, for one KeyPackage of each client of `target`.
     pub fn key_material_request(&self, room: &RoomUri, target: &UserUri) -> Result<Bytes, MemberError> {
         let suite = self.rooms.get(room).map_or(CIPHERSUITE, Room::suite);
-        wire::key_material_request(&self.identity, &self.user(), target, room, suite)
+        wire::key_material_request(self.identity_in(room), target, room, suite)
     }
 
     /// The KeyPackages of a KeyMaterialResponse: of the clients that gave one, when the user consented.
@@ -102,7 +101,7 @@ impl Member {
             .with_config(profile::join_config())
             .build_group(provider, group_info, signing.credential.clone())
             .map_err(MemberError::mls)?
-            .leaf_node_parameters(Identity::leaf_parameters()?);
+            .leaf_node_parameters(identity.leaf_parameters()?);
         if let Some(entry) = &entry {
             let update = AppDataUpdateProposal::update(ComponentId::PARTICIPANT_LIST.0, entry.encode());
             builder = builder.add_app_data_update_proposal(update);
@@ -159,7 +158,17 @@ impl Member {
         welcome: Welcome,
         tree: &RatchetTreeOption,
     ) -> Result<Received, MemberError> {
-        let provider = &self.identity.provider;
+        let references = welcome.secrets().iter().map(|secret| secret.new_member());
+        let references: Vec<_> = references.collect();
+        let mask = self.mask_of(references.iter().map(|reference| reference.as_slice()));
+        let (identity, key) = match mask.map(|mask| &self.masks[mask]) {
+            Some(mask) if mask.room != *room => {
+                return Ok(Received::OutOfStep("a Welcome into another room than the invitation's".to_owned()));
+            }
+            Some(mask) => (mask.identity.clone(), Some(mask.key.clone())),
+            None => (self.identity.clone(), None),
+        };
+        let provider = &identity.provider;
         let join = match StagedWelcome::build_from_welcome(provider, &profile::join_config(), welcome) {
             Ok(join) => join,
             Err(WelcomeError::NoMatchingKeyPackage) => return Ok(Received::NotForMe),
@@ -182,7 +191,10 @@ impl Member {
         let group = staged.into_group(provider).map_err(MemberError::mls)?;
         let epoch = group.epoch().as_u64();
         self.joining.remove(room);
-        self.rooms.insert(room.clone(), Room::new(group));
+        if let Some(mask) = mask {
+            self.masks.swap_remove(mask);
+        }
+        self.rooms.insert(room.clone(), Room::new(group, identity, key));
         Ok(Received::Joined { epoch })
     }
 }

@@ -21,6 +21,7 @@ use openmls::prelude::{
 
 use policy::Preset;
 use policy::preset::UnknownPreset;
+use policy::pseudonyms::PSEUDONYMOUS;
 
 use super::identity::{Identity, content_media_types};
 use super::{CIPHERSUITE, MemberError, wire};
@@ -61,6 +62,8 @@ pub struct RoomProfile {
     pub franked: bool,
     /// Whether application data says what it is (component content_media_types).
     pub framed: bool,
+    /// Whether it is a minimal-metadata room (mimi-protocol §6): everybody in it goes by a pseudonym.
+    pub minimal_metadata: bool,
     /// More components of its policy, from 0x0028 on, as they are encoded.
     pub policies: BTreeMap<ComponentId, Bytes>,
 }
@@ -76,6 +79,7 @@ impl Default for RoomProfile {
             suite: CIPHERSUITE,
             franked: true,
             framed: true,
+            minimal_metadata: false,
             policies: BTreeMap::new(),
         }
     }
@@ -111,7 +115,7 @@ impl RoomProfile {
         for (component, data) in self.components(identity, room, &hub)? {
             dictionary.insert(component.0, data);
         }
-        let (extensions, proposals, credentials) = required();
+        let (extensions, proposals, credentials) = required(identity);
         let extensions = Extensions::from_vec(vec![
             Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
                 &extensions,
@@ -125,7 +129,7 @@ impl RoomProfile {
         let config = MlsGroupCreateConfig::builder()
             .wire_format_policy(MIXED_PLAINTEXT_WIRE_FORMAT_POLICY)
             .ciphersuite(self.suite)
-            .capabilities(Identity::capabilities())
+            .capabilities(identity.capabilities())
             .with_leaf_node_extensions(Identity::leaf_extensions()?)
             .map_err(MemberError::mls)?
             .max_past_epochs(PAST_EPOCHS)
@@ -185,7 +189,7 @@ impl RoomProfile {
 
     /// The components that are rules.
     fn policy(&self, hub: &mimi::mls::ExternalSender) -> Result<BTreeMap<ComponentId, Vec<u8>>, MemberError> {
-        let operation = OperationalParameters {
+        let mut operation = OperationalParameters {
             handshake_formats: vec![mimi::mls::wire_format::PUBLIC_MESSAGE],
             external_proposal_allowed: true,
             external_commit_allowed: true,
@@ -197,16 +201,20 @@ impl RoomProfile {
             },
             ..OperationalParameters::default()
         };
+        if self.minimal_metadata {
+            operation.mandatory_capabilities.credentials = vec![PSEUDONYMOUS];
+        }
         let preset = self.preset.unwrap_or(Preset::Cooperative);
         let mut components = preset.components(&hub.credential, &operation);
         if self.preset.is_none() {
             components.insert(ComponentId::ROLES_LIST, self.roles().encode().into());
         }
-        if !self.policies.is_empty() {
+        if self.minimal_metadata || !self.policies.is_empty() {
             let base = &components[&ComponentId::BASE_ROOM_POLICY];
             let mut base =
                 BaseRoomPolicy::decode_exact(base).map_err(|_| MemberError::Malformed("a preset's base policy"))?;
             base.policy_component_ids.extend(self.policies.keys());
+            base.pseudonyms_allowed |= self.minimal_metadata;
             components.insert(ComponentId::BASE_ROOM_POLICY, base.encode().into());
         }
         components.extend(self.policies.clone());
@@ -269,7 +277,7 @@ impl RoomProfile {
 }
 
 /// Extensions, proposals and credentials that every client of a room must support.
-pub(super) fn required() -> (Vec<ExtensionType>, Vec<ProposalType>, Vec<CredentialType>) {
+pub(super) fn required(identity: &Identity) -> (Vec<ExtensionType>, Vec<ProposalType>, Vec<CredentialType>) {
     (
         vec![ExtensionType::AppDataDictionary],
         vec![
@@ -277,7 +285,7 @@ pub(super) fn required() -> (Vec<ExtensionType>, Vec<ProposalType>, Vec<Credenti
             ProposalType::AppEphemeral,
             ProposalType::SelfRemove,
         ],
-        vec![CredentialType::Basic],
+        vec![identity.credential_type()],
     )
 }
 

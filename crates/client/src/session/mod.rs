@@ -7,6 +7,7 @@
 mod assets;
 mod contacts;
 mod messages;
+mod pseudonyms;
 mod reader;
 mod retry;
 
@@ -185,6 +186,10 @@ impl Session {
         let _turn = shared.turn(room).await;
         persist(deadline, || shared.api.follow(&shared.client, room)).await?;
         let founding = shared.member().create_room(room, hub_sender, profile)?;
+        if let Err(error) = self.named_in(room, deadline).await {
+            shared.member().forget(room);
+            return Err(error);
+        }
         let founded = persist(deadline, || {
             let (group_info, tree) = (founding.group_info.clone(), founding.ratchet_tree.clone());
             shared.api.create_room(&shared.client, room, group_info, tree)
@@ -194,6 +199,16 @@ impl Session {
             shared.member().forget(room);
             let _ = shared.api.unfollow(&shared.client, room).await;
             return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// Lets the provider know the pseudonym that this client has in a room of its own, if it has one.
+    async fn named_in(&self, room: &RoomUri, deadline: Instant) -> Result<(), SessionError> {
+        let shared = &self.shared;
+        let name = shared.member().user_in(room);
+        if name != shared.client.user() {
+            persist(deadline, || shared.api.register_pseudonym(&shared.client, &name)).await?;
         }
         Ok(())
     }

@@ -139,7 +139,7 @@ impl Room {
                 return Err(Refusal::NotAllowed("a commit that gives its sender another name"));
             }
             self.committed
-                .check_credential(&leaf)
+                .check_credential(leaf.credential_type)
                 .map_err(|violation| Refusal::NotAllowed(violation.why()))?;
         }
         match message.sender() {
