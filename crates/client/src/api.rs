@@ -13,15 +13,14 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use hyper_util::rt::TokioIo;
 use mimi::{ClientUri, RoomUri, UserUri};
-use proto::follower::{
-    Event, EventAck, EventsRequest, Open, PseudonymousKeyPackage, UploadResponse, events_request,
-};
+use proto::follower::{Event, EventAck, EventsRequest, Open, PseudonymousKeyPackage, UploadResponse, events_request};
 use proto::provider::assets_client::AssetsClient;
 use proto::provider::contacts_client::ContactsClient;
 use proto::provider::moderation_client::ModerationClient;
 use proto::provider::provider_client::ProviderClient;
 use proto::provider::{
-    Answer, CreateRoomRequest, FollowCall, RegisterPseudonymRequest, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
+    Answer, CreateRoomRequest, FollowCall, RegisterPseudonymRequest, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest,
+    WhoAmIResponse,
 };
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;

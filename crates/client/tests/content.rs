@@ -221,7 +221,10 @@ fn k_7_a_report_holds_what_the_hub_needs_to_recognize_a_message() {
     assert_eq!(reported.message_content, messages[0].data);
     assert_eq!(reported.accepted_timestamp, messages[0].accepted);
     assert_eq!(Some(&reported.frank), messages[0].frank.as_deref());
-    assert!(bob.report(&room(), &messages, 0, "").is_err(), "nothing proves the second");
+    assert!(
+        bob.report(&room(), &messages, 0, "").is_err(),
+        "nothing proves the second"
+    );
     assert!(bob.report(&room(), &[], 0, "").is_err());
 }
 

@@ -47,7 +47,9 @@ impl RoomView {
             };
         }
         if self.demands_pseudonyms() && !self.held.keys().all(|user| user.is_pseudonym()) {
-            return Err(Violation::Invalid("a participant with a real name in a room of pseudonyms"));
+            return Err(Violation::Invalid(
+                "a participant with a real name in a room of pseudonyms",
+            ));
         }
         Ok(())
     }
@@ -65,7 +67,9 @@ impl RoomView {
 pub(crate) fn check_key(client: &ClientUri, leaf: &mimi::mls::LeafNodeView<'_>) -> Result<(), Violation> {
     match leaf.credential().pseudonymous() {
         None => Ok(()),
-        Some(Ok(fields)) if fields.client().as_ref() == Ok(client) && fields.signature_public_key == leaf.signature_key => {
+        Some(Ok(fields))
+            if fields.client().as_ref() == Ok(client) && fields.signature_public_key == leaf.signature_key =>
+        {
             Ok(())
         }
         Some(_) => Err(Violation::Invalid("a pseudonymous credential that is not its leaf's")),

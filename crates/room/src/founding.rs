@@ -94,7 +94,9 @@ impl Room {
             return Err(Refusal::NotAllowed("other participants than before the ReInit"));
         }
         if committed.is_minimal_metadata() != self.committed.is_minimal_metadata() {
-            return Err(Refusal::NotAllowed("a successor with other names than before the ReInit"));
+            return Err(Refusal::NotAllowed(
+                "a successor with other names than before the ReInit",
+            ));
         }
         let clients = |view: &RoomView| -> BTreeSet<ClientUri> {
             let users = view.active_users();

@@ -12,8 +12,8 @@ use proto::follower::follower_server::{Follower as Service, FollowerServer};
 use proto::follower::{
     ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivery, Done, Event, EventAck, EventsRequest,
     FollowRequest, Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, Open, PositionRequest, Profile,
-    Pseudonym, PseudonymAnswer, PseudonymousKeyPackage, QueryRequest, QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse,
-    SetProfileRequest, UploadRequest, UploadResponse, events_request,
+    Pseudonym, PseudonymAnswer, PseudonymousKeyPackage, QueryRequest, QueryResponse, ReadProfileRequest,
+    SayConsentRequest, SayConsentResponse, SetProfileRequest, UploadRequest, UploadResponse, events_request,
 };
 use proto::link::{Acknowledge, ItemRefusal, Position, item};
 use route::ShardId;

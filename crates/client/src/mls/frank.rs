@@ -103,7 +103,13 @@ impl Member {
     ///
     /// # Errors
     /// No message, too many, of several users, or one without a frank: the hub could not tell what it was.
-    pub fn report(&self, room: &RoomUri, messages: &[Message], reason_code: u8, note: &str) -> Result<Bytes, MemberError> {
+    pub fn report(
+        &self,
+        room: &RoomUri,
+        messages: &[Message],
+        reason_code: u8,
+        note: &str,
+    ) -> Result<Bytes, MemberError> {
         let [first, others @ ..] = messages else {
             return Err(MemberError::Refused("a report on no message"));
         };

@@ -204,6 +204,21 @@ impl Identity {
         bundle.key_package().tls_serialize_detached().map_err(MemberError::mls)
     }
 
+    /// A KeyPackage that says that it is of last resort (draft-ietf-mls-extensions §8).
+    pub(crate) fn last_resort_key_package(&self, suite: Ciphersuite) -> Result<Vec<u8>, MemberError> {
+        let mut dictionary = AppDataDictionary::new();
+        dictionary.insert(ComponentId::LAST_RESORT_KEY_PACKAGE.0, Vec::new());
+        let extension = Extension::AppDataDictionary(AppDataDictionaryExtension::new(dictionary));
+        let signing = self.signing(suite);
+        let bundle = KeyPackage::builder()
+            .key_package_extensions(Extensions::single(extension).map_err(MemberError::mls)?)
+            .leaf_node_capabilities(self.capabilities())
+            .leaf_node_extensions(Self::leaf_extensions()?)
+            .build(suite, &self.provider, &signing.signer, signing.credential.clone())
+            .map_err(MemberError::mls)?;
+        bundle.key_package().tls_serialize_detached().map_err(MemberError::mls)
+    }
+
     /// SignWithLabel (RFC 9420 §5.1.2).
     pub(crate) fn sign(&self, suite: Ciphersuite, label: &str, content: &[u8]) -> Result<Vec<u8>, MemberError> {
         let octets = SignContent::new(label, content.to_vec().into())

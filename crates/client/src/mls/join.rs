@@ -163,7 +163,9 @@ impl Member {
         let mask = self.mask_of(references.iter().map(|reference| reference.as_slice()));
         let (identity, key) = match mask.map(|mask| &self.masks[mask]) {
             Some(mask) if mask.room != *room => {
-                return Ok(Received::OutOfStep("a Welcome into another room than the invitation's".to_owned()));
+                return Ok(Received::OutOfStep(
+                    "a Welcome into another room than the invitation's".to_owned(),
+                ));
             }
             Some(mask) => (mask.identity.clone(), Some(mask.key.clone())),
             None => (self.identity.clone(), None),

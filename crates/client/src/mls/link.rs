@@ -142,10 +142,9 @@ fn expand(
     octets.write(&mut info);
     info.opaque(format!("MLS 1.0 {label}").as_bytes());
     info.opaque(context);
-    let expanded =
-        identity
-            .provider
-            .crypto()
-            .hkdf_expand(suite.hash_algorithm(), secret, &info.into_octets(), length);
+    let expanded = identity
+        .provider
+        .crypto()
+        .hkdf_expand(suite.hash_algorithm(), secret, &info.into_octets(), length);
     Ok(expanded.map_err(MemberError::mls)?.as_slice().to_vec())
 }

@@ -37,8 +37,8 @@ pub use frank::Franked;
 pub use handshake::Answered;
 pub use identity::{CIPHERSUITE, CIPHERSUITES};
 pub use join::JoinKeys;
-pub use pseudonym::{Invitation, Linked};
 pub use profile::{ADMIN, BANNED, MODERATOR, ORDINARY, RoomProfile};
+pub use pseudonym::{Invitation, Linked};
 pub use receive::{Message, Received};
 
 use identity::{Identity, client_of};
@@ -248,6 +248,11 @@ impl Member {
         (0..count)
             .map(|_| self.identity.key_package(suite).map(Bytes::from))
             .collect()
+    }
+
+    /// A new KeyPackage of last resort of cipher suite 0x0001: the provider gives it when there is no other.
+    pub fn last_resort_key_package(&self) -> Result<Bytes, MemberError> {
+        Ok(self.identity.last_resort_key_package(CIPHERSUITE)?.into())
     }
 
     /// The rooms this client is in.

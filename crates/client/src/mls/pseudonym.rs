@@ -56,7 +56,9 @@ impl Invitation {
         let malformed = MemberError::Malformed("an invitation");
         let (room, suite, key) = read(&mut Reader::new(octets)).map_err(|_| malformed)?;
         let suite = CIPHERSUITES.into_iter().find(|each| u16::from(*each) == suite);
-        let suite = suite.ok_or(MemberError::Refused("an invitation in a cipher suite that is not spoken here"))?;
+        let suite = suite.ok_or(MemberError::Refused(
+            "an invitation in a cipher suite that is not spoken here",
+        ))?;
         Ok(Self {
             room: room.room().map_err(|_| MemberError::Malformed("an invitation"))?,
             suite,
@@ -142,7 +144,9 @@ impl Member {
     fn under(&self, pseudonym: &UserUri, suite: Ciphersuite, key: &IdentityKey) -> Result<Identity, MemberError> {
         let provider: &Provider = self.identity.uri.provider();
         if pseudonym.provider() != provider || !pseudonym.is_pseudonym() {
-            return Err(MemberError::Refused("a pseudonym that is not of this client's provider"));
+            return Err(MemberError::Refused(
+                "a pseudonym that is not of this client's provider",
+            ));
         }
         let user = pseudonym.as_str().rsplit('/').next().unwrap_or_default();
         let client = format!("mimi://{provider}/d/{user}/{}", uuid(&self.identity)?);
@@ -206,7 +210,8 @@ impl Member {
         let own = link.client == self.identity.uri && self.identity.has_key(&link.signature_key);
         let named = self.rooms.values().filter(|room| room.identity_key.is_none());
         own || named.flat_map(|room| room.group.members()).any(|member| {
-            member.signature_key == link.signature_key && client_of(&member.credential).ok().as_ref() == Some(&link.client)
+            member.signature_key == link.signature_key
+                && client_of(&member.credential).ok().as_ref() == Some(&link.client)
         })
     }
 

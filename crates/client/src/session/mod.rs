@@ -174,6 +174,16 @@ impl Session {
         Ok(available)
     }
 
+    /// Uploads a KeyPackage of last resort, given when no other is left. Returns how many are unclaimed now.
+    pub async fn upload_last_resort(&self) -> Result<u32, SessionError> {
+        let shared = &self.shared;
+        let last = vec![shared.member().last_resort_key_package()?];
+        let uploaded = persist(shared.deadline(), || {
+            shared.api.upload_key_packages(&shared.client, last.clone())
+        });
+        Ok(uploaded.await?.available)
+    }
+
     /// Founds a room at this user's provider.
     pub async fn create_room(&self, room: &RoomUri, profile: &RoomProfile) -> Result<(), SessionError> {
         let shared = &self.shared;

@@ -25,9 +25,7 @@ impl Session {
     pub async fn upload_set(&self, key_packages: Vec<(ClientUri, Bytes)>) -> Result<(), SessionError> {
         let shared = &self.shared;
         persist(shared.deadline(), || {
-            shared
-                .api
-                .upload_key_package_set(&shared.client, key_packages.clone())
+            shared.api.upload_key_package_set(&shared.client, key_packages.clone())
         })
         .await?;
         Ok(())

@@ -207,8 +207,12 @@ impl World {
     }
 
     pub fn found_request(&self, founder: &mut Member, room: &RoomUri) -> Request {
+        self.found_request_of(founder, room, &RoomProfile::default())
+    }
+
+    pub fn found_request_of(&self, founder: &mut Member, room: &RoomUri, profile: &RoomProfile) -> Request {
         let sender = self.keys.external_sender(1).unwrap().encode();
-        let founding = founder.create_room(room, &sender, &RoomProfile::default()).unwrap();
+        let founding = founder.create_room(room, &sender, profile).unwrap();
         Request::Found(room::Founding {
             from: provider("a"),
             group_info: founding.group_info,

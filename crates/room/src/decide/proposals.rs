@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use mimi::mls::{
-    Credential, ExternalSender, Message, Proposal, ProposalKind, ProposalView, Sender,
-};
 use mimi::Provider;
+use mimi::mls::{Credential, ExternalSender, Message, Proposal, ProposalKind, ProposalView, Sender};
 use openmls::prelude::{Proposal as MlsProposal, QueuedProposal};
 use policy::{Actor, Capability, Change, Evidence, Stage, judge, preauth};
 

@@ -64,14 +64,15 @@ impl Api {
     fn has_pseudonyms(&self) -> Result<(), Status> {
         match self.federation.minimal_metadata {
             true => Ok(()),
-            false => Err(Status::permission_denied("minimal-metadata rooms are switched off here")),
+            false => Err(Status::permission_denied(
+                "minimal-metadata rooms are switched off here",
+            )),
         }
     }
 }
 
 fn decode(octets: &Bytes) -> Result<KeyPackage, Status> {
-    KeyPackage::decode_exact(octets)
-        .map_err(|error| Status::invalid_argument(format!("malformed KeyPackage: {error}")))
+    KeyPackage::decode_exact(octets).map_err(|error| Status::invalid_argument(format!("malformed KeyPackage: {error}")))
 }
 
 /// One of the user's clients under a pseudonym; which pseudonym that may be, the follower says.
@@ -82,6 +83,8 @@ fn check_pseudonymous(actor: &Actor, of: &PseudonymousKeyPackage) -> Result<(), 
     }
     match decode(&of.key_package)?.credential().pseudonymous() {
         Some(Ok(_)) => Ok(()),
-        _ => Err(Status::permission_denied("a KeyPackage's credential is not pseudonymous")),
+        _ => Err(Status::permission_denied(
+            "a KeyPackage's credential is not pseudonymous",
+        )),
     }
 }

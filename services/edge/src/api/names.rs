@@ -25,10 +25,7 @@ pub(super) enum Speaker {
 /// The sender must be the token's user.
 pub(super) fn sender(body: &Bytes) -> Result<Speaker, Reply> {
     let request = decode::<SubmitMessageRequest>(body)?;
-    Ok(Speaker::User(
-        request.sending_uri,
-        "sendingUri is not the token's user",
-    ))
+    Ok(Speaker::User(request.sending_uri, "sendingUri is not the token's user"))
 }
 
 /// Who asks for the GroupInfo of a room, if the credential is one that we can read.

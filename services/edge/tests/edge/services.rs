@@ -14,8 +14,8 @@ use proto::follower::follower_server::{Follower, FollowerServer};
 use proto::follower::{
     ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivery, Done, Event, EventsRequest, FollowRequest,
     Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, PositionRequest, Profile, Pseudonym,
-    PseudonymAnswer, QueryRequest, QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse, SetProfileRequest, UploadRequest,
-    UploadResponse, events_request,
+    PseudonymAnswer, QueryRequest, QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse,
+    SetProfileRequest, UploadRequest, UploadResponse, events_request,
 };
 use proto::hub::hub_server::{Hub, HubServer};
 use proto::hub::{
