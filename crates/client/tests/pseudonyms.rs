@@ -211,6 +211,32 @@ fn mm_1_a_key_package_for_one_room_leads_into_no_other() {
 }
 
 #[test]
+fn mm_2_another_client_of_a_user_joins_from_outside_under_the_same_pseudonym() {
+    let (mut alice, mut relay) = founded(&veiled());
+    let mut phone = member("b.example/d/bob/phone");
+    let mut laptop = member("b.example/d/bob/laptop");
+    let pseudonym = invite(&mut relay, &mut alice, &mut [&mut phone]);
+    let told = phone.invitation(&room()).unwrap();
+    let (request, keys) = laptop.group_info_request_under(&told, &pseudonym).unwrap();
+    let answer = relay.group_info_of(&relay, &request, &room());
+    let update = laptop.join_by_external_commit(&answer, &keys, None).unwrap();
+    done(&mut relay, &mut laptop, &update);
+    for each in [&mut alice, &mut phone, &mut laptop] {
+        relay.bring(each);
+    }
+    assert_agreed(&room(), &[&alice, &phone, &laptop]);
+    assert_eq!(laptop.user_in(&room()), pseudonym);
+    let behind = Linked::Client {
+        client: laptop.client().clone(),
+        confirmed: false,
+    };
+    assert_eq!(alice.linked(&room()).unwrap()[laptop.client_in(&room())], behind);
+    assert_eq!(alice.participants(&room()).unwrap().participants.len(), 2);
+    let foreign = alice.new_pseudonym().unwrap();
+    assert!(laptop.group_info_request_under(&told, &foreign).is_err());
+}
+
+#[test]
 fn mm_4_franks_requests_and_reports_name_pseudonyms() {
     let (mut alice, mut relay) = founded(&veiled());
     let mut bob = member("b.example/d/bob/phone");

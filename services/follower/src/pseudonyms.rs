@@ -55,7 +55,7 @@ impl Follower {
             .await
     }
 
-    /// Whether it is a pseudonym of the user. Where pseudonyms are not served any more, those there are still count.
+    /// Whether it is a pseudonym of the user, be pseudonyms served or not.
     ///
     /// # Errors
     /// The store does not serve.

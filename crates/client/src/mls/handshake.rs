@@ -147,7 +147,7 @@ impl Member {
 
     /// From now on the client is in the room that it asked to join.
     pub(super) fn enter(&mut self, room: &RoomUri, joining: Joining) {
-        let state = Room::new(joining.group, self.identity.clone(), None);
+        let state = Room::new(joining.group, joining.identity, joining.identity_key);
         self.rooms.insert(room.clone(), state);
     }
 

@@ -1,6 +1,7 @@
 //! Coming into a room: asking for others' KeyPackages, being welcomed, or joining from outside with the room's GroupInfo.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mimi::codec::{Decode as _, Encode as _};
@@ -17,13 +18,18 @@ use openmls::prelude::{
 use openmls_traits::types::HpkeKeyPair;
 
 use super::handshake::encoded;
-use super::{CIPHERSUITE, Joining, Member, MemberError, Received, Room, dictionary, profile, wire};
+use super::identity::Identity;
+use super::link::IdentityKey;
+use super::{CIPHERSUITE, Invitation, Joining, Member, MemberError, Received, Room, dictionary, profile, wire};
 
 /// The private half of one GroupInfoRequest.
 pub struct JoinKeys {
     room: RoomUri,
     suite: Ciphersuite,
     keys: HpkeKeyPair,
+    /// As whom this client asked.
+    identity: Arc<Identity>,
+    identity_key: Option<IdentityKey>,
 }
 
 impl fmt::Debug for JoinKeys {
@@ -58,10 +64,42 @@ impl Member {
         suite: Ciphersuite,
         joining_code: Option<Bytes>,
     ) -> Result<(Bytes, JoinKeys), MemberError> {
-        let keys = self.identity.hpke_key_pair(suite)?;
-        let request = wire::group_info_request(&self.identity, suite, &keys.public, joining_code)?;
-        let room = room.clone();
-        Ok((request, JoinKeys { room, suite, keys }))
+        self.ask_group_info(room, suite, self.identity.clone(), None, joining_code)
+    }
+
+    /// The same for a minimal-metadata room to which this client was invited, under a pseudonym of its user: that of another
+    /// client that is in the room, or where the room lets anybody in, a new one.
+    ///
+    /// # Errors
+    /// The pseudonym is of another provider.
+    pub fn group_info_request_under(
+        &self,
+        invitation: &Invitation,
+        pseudonym: &UserUri,
+    ) -> Result<(Bytes, JoinKeys), MemberError> {
+        let Invitation { room, suite, key } = invitation;
+        let identity = Arc::new(self.under(pseudonym, *suite, key)?);
+        self.ask_group_info(room, *suite, identity, Some(key.clone()), None)
+    }
+
+    fn ask_group_info(
+        &self,
+        room: &RoomUri,
+        suite: Ciphersuite,
+        identity: Arc<Identity>,
+        identity_key: Option<IdentityKey>,
+        joining_code: Option<Bytes>,
+    ) -> Result<(Bytes, JoinKeys), MemberError> {
+        let keys = identity.hpke_key_pair(suite)?;
+        let request = wire::group_info_request(&identity, suite, &keys.public, joining_code)?;
+        let keys = JoinKeys {
+            room: room.clone(),
+            suite,
+            keys,
+            identity,
+            identity_key,
+        };
+        Ok((request, keys))
     }
 
     /// UpdateRequest with the external commit that brings this client into the room whose GroupInfoResponse this is.
@@ -76,7 +114,8 @@ impl Member {
         keys: &JoinKeys,
         role: Option<u32>,
     ) -> Result<Bytes, MemberError> {
-        let grant = wire::group_info_response(&self.identity, &keys.room, keys.suite, &keys.keys, response)?;
+        let identity = &keys.identity;
+        let grant = wire::group_info_response(identity, &keys.room, keys.suite, &keys.keys, response)?;
         let group_info = VerifiableGroupInfo::tls_deserialize_exact_bytes(&grant.group_info)
             .map_err(|_| MemberError::Malformed("the GroupInfo"))?;
         let suite = group_info.ciphersuite();
@@ -92,8 +131,7 @@ impl Member {
             .iter()
             .filter_map(|octets| proposal(octets))
             .collect::<Vec<_>>();
-        let entry = self.entry(group_info.group_context().extensions(), role)?;
-        let identity = &self.identity;
+        let entry = entry(&identity.uri.user(), group_info.group_context().extensions(), role)?;
         let (provider, signing) = (&identity.provider, identity.signing(suite));
         let mut builder = MlsGroup::external_commit_builder()
             .with_proposals(pending)
@@ -128,28 +166,14 @@ impl Member {
             &encoded(&group_info)?,
             &encoded(&group.export_ratchet_tree())?,
         )?;
-        self.joining.insert(keys.room.clone(), Joining { group, commit });
+        let joining = Joining {
+            group,
+            commit,
+            identity: identity.clone(),
+            identity_key: keys.identity_key.clone(),
+        };
+        self.joining.insert(keys.room.clone(), joining);
         Ok(request)
-    }
-
-    /// The update that makes this client's user a participant, unless it is one.
-    fn entry(
-        &self,
-        extensions: &Extensions<GroupContext>,
-        role: Option<u32>,
-    ) -> Result<Option<ParticipantListUpdate>, MemberError> {
-        let user = self.user();
-        if dictionary::participants(extensions)?
-            .position(user.as_str().as_bytes())
-            .is_some()
-        {
-            return Ok(None);
-        }
-        let role = role.ok_or_else(|| MemberError::NotAParticipant(user.clone()))?;
-        Ok(Some(ParticipantListUpdate {
-            added: vec![wire::participant(&user, role)],
-            ..ParticipantListUpdate::default()
-        }))
     }
 
     pub(super) fn receive_welcome(
@@ -199,6 +223,25 @@ impl Member {
         self.rooms.insert(room.clone(), Room::new(group, identity, key));
         Ok(Received::Joined { epoch })
     }
+}
+
+/// The update that makes a user a participant, unless it is one.
+fn entry(
+    user: &UserUri,
+    extensions: &Extensions<GroupContext>,
+    role: Option<u32>,
+) -> Result<Option<ParticipantListUpdate>, MemberError> {
+    if dictionary::participants(extensions)?
+        .position(user.as_str().as_bytes())
+        .is_some()
+    {
+        return Ok(None);
+    }
+    let role = role.ok_or_else(|| MemberError::NotAParticipant(user.clone()))?;
+    Ok(Some(ParticipantListUpdate {
+        added: vec![wire::participant(user, role)],
+        ..ParticipantListUpdate::default()
+    }))
 }
 
 /// The group that came under a room's name says itself that it is that room's.

@@ -188,6 +188,8 @@ impl Room {
 struct Joining {
     group: MlsGroup,
     commit: Vec<u8>,
+    identity: Arc<Identity>,
+    identity_key: Option<IdentityKey>,
 }
 
 /// What a new room's hub is given (mimi-protocol has no request for it: creation is local to a provider).

@@ -25,8 +25,8 @@ const UNUSED_MAX: usize = 1_024;
 pub struct Invitation {
     /// The room.
     pub room: RoomUri,
-    suite: Ciphersuite,
-    key: IdentityKey,
+    pub(super) suite: Ciphersuite,
+    pub(super) key: IdentityKey,
 }
 
 impl Invitation {
@@ -141,7 +141,12 @@ impl Member {
     }
 
     /// This client under a pseudonym of its user, with a new pseudonym of its own.
-    fn under(&self, pseudonym: &UserUri, suite: Ciphersuite, key: &IdentityKey) -> Result<Identity, MemberError> {
+    pub(super) fn under(
+        &self,
+        pseudonym: &UserUri,
+        suite: Ciphersuite,
+        key: &IdentityKey,
+    ) -> Result<Identity, MemberError> {
         let provider: &Provider = self.identity.uri.provider();
         if pseudonym.provider() != provider || !pseudonym.is_pseudonym() {
             return Err(MemberError::Refused(

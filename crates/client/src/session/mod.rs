@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::api::{Api, ApiError};
 use crate::asset::AssetError;
-use crate::mls::{Answered, CIPHERSUITE, Member, MemberError, Received, RoomProfile};
+use crate::mls::{Answered, CIPHERSUITE, JoinKeys, Member, MemberError, Received, RoomProfile};
 use openmls::prelude::Ciphersuite;
 use proto::provider::WhoAmIResponse;
 use retry::persist;
@@ -277,11 +277,22 @@ impl Session {
     }
 
     async fn join_with(&self, room: &RoomUri, role: Option<u32>, code: Option<&Bytes>) -> Result<u64, SessionError> {
+        let ask = |member: &Member, suite| member.group_info_request_with(room, suite, code.cloned());
+        self.join_as(room, role, ask).await
+    }
+
+    /// Joins by what `ask` asks for, in a cipher suite.
+    async fn join_as(
+        &self,
+        room: &RoomUri,
+        role: Option<u32>,
+        ask: impl Fn(&Member, Ciphersuite) -> Result<(Bytes, JoinKeys), MemberError>,
+    ) -> Result<u64, SessionError> {
         let shared = &self.shared;
         let deadline = shared.deadline();
         let _turn = shared.turn(room).await;
         persist(deadline, || shared.api.follow(&shared.client, room)).await?;
-        let joined = self.join_once_followed(room, role, code, deadline).await;
+        let joined = self.join_once_followed(room, role, ask, deadline).await;
         if joined.is_err() && shared.member().epoch(room).is_none() {
             let _ = shared.api.unfollow(&shared.client, room).await;
         }
@@ -292,13 +303,13 @@ impl Session {
         &self,
         room: &RoomUri,
         role: Option<u32>,
-        code: Option<&Bytes>,
+        ask: impl Fn(&Member, Ciphersuite) -> Result<(Bytes, JoinKeys), MemberError>,
         deadline: Instant,
     ) -> Result<u64, SessionError> {
         let shared = &self.shared;
         let mut suite = CIPHERSUITE;
         loop {
-            let (request, keys) = shared.member().group_info_request_with(room, suite, code.cloned())?;
+            let (request, keys) = ask(&shared.member(), suite)?;
             let response = persist(deadline, || {
                 shared.api.group_info(&shared.client, room, request.clone())
             })

@@ -20,6 +20,25 @@ impl Session {
         Ok(pseudonym)
     }
 
+    /// Joins the room of an invitation from outside: under the pseudonym of another client of this user, which told it of
+    /// both; or, where the room lets anybody in, under a [new one](crate::mls::Member::new_pseudonym) in `role`.
+    pub async fn join_under(
+        &self,
+        invitation: &Invitation,
+        pseudonym: &UserUri,
+        role: Option<u32>,
+    ) -> Result<u64, SessionError> {
+        let shared = &self.shared;
+        persist(shared.deadline(), || {
+            shared.api.register_pseudonym(&shared.client, pseudonym)
+        })
+        .await?;
+        self.join_as(&invitation.room, role, |member, _| {
+            member.group_info_request_under(invitation, pseudonym)
+        })
+        .await
+    }
+
     /// Uploads what clients of this user made under one pseudonym
     /// ([`Member::pseudonymous_key_package`](crate::mls::Member::pseudonymous_key_package)): they are added together.
     pub async fn upload_set(&self, key_packages: Vec<(ClientUri, Bytes)>) -> Result<(), SessionError> {

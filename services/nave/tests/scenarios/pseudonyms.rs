@@ -99,6 +99,17 @@ async fn mm_2_mm_3_clients_of_one_user_come_in_together_under_one_pseudonym() {
         let all = [&alice, &cathy, &laptop];
         says_masked(&room, speaker, &all).await.unwrap();
     }
+    // A client that is new joins from outside, under the pseudonym of the others.
+    let tablet = world.party(C, "tablet").await;
+    let told = cathy.session.member(|member| member.invitation(&room)).unwrap();
+    tablet.session.join_under(&told, &pseudonym, None).await.unwrap();
+    says_masked(&room, &tablet, &[&alice, &cathy, &laptop, &tablet])
+        .await
+        .unwrap();
+    let clients = alice.session.member(|member| member.members(&room)).unwrap();
+    assert_eq!(clients.iter().filter(|client| client.user() == pseudonym).count(), 3);
+    let stolen = bob.session.join_under(&told, &pseudonym, None).await;
+    assert!(stolen.is_err(), "a pseudonym of another provider");
     // The set is used up, and nobody knows another.
     let before = alice.session.member(|member| member.epoch(&room));
     let unknown = bob.session.member(|member| member.new_pseudonym()).unwrap();
