@@ -90,7 +90,7 @@ impl Signing {
 pub(crate) struct Identity {
     pub(crate) uri: ClientUri,
     pub(crate) provider: Provider,
-    /// The first one's schemes are those of [`CIPHERSUITE`], or of the one room that the pseudonym is for.
+    /// For the scheme of [`CIPHERSUITE`]; of a pseudonym, for that of its one room.
     signing: Signing,
     p256: Option<Signing>,
 }

@@ -182,8 +182,7 @@ impl Member {
         welcome: Welcome,
         tree: &RatchetTreeOption,
     ) -> Result<Received, MemberError> {
-        let references = welcome.secrets().iter().map(|secret| secret.new_member());
-        let references: Vec<_> = references.collect();
+        let references: Vec<_> = welcome.secrets().iter().map(|secret| secret.new_member()).collect();
         let mask = self.mask_of(references.iter().map(|reference| reference.as_slice()));
         let (identity, key) = match mask.map(|mask| &self.masks[mask]) {
             Some(mask) if mask.room != *room => {

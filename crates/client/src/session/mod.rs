@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::api::{Api, ApiError};
 use crate::asset::AssetError;
-use crate::mls::{Answered, CIPHERSUITE, JoinKeys, Member, MemberError, Received, RoomProfile};
+use crate::mls::{Answered, CIPHERSUITE, Founding, JoinKeys, Member, MemberError, Received, RoomProfile};
 use openmls::prelude::Ciphersuite;
 use proto::provider::WhoAmIResponse;
 use retry::persist;
@@ -196,31 +196,26 @@ impl Session {
         let _turn = shared.turn(room).await;
         persist(deadline, || shared.api.follow(&shared.client, room)).await?;
         let founding = shared.member().create_room(room, hub_sender, profile)?;
-        if let Err(error) = self.named_in(room, deadline).await {
-            shared.member().forget(room);
-            return Err(error);
-        }
-        let founded = persist(deadline, || {
-            let (group_info, tree) = (founding.group_info.clone(), founding.ratchet_tree.clone());
-            shared.api.create_room(&shared.client, room, group_info, tree)
-        })
-        .await;
-        if let Err(error) = founded {
+        let founded = self.hand_in(room, &founding, deadline).await;
+        if founded.is_err() {
             shared.member().forget(room);
             let _ = shared.api.unfollow(&shared.client, room).await;
-            return Err(error.into());
         }
-        Ok(())
+        Ok(founded?)
     }
 
-    /// Lets the provider know the pseudonym that this client has in a room of its own, if it has one.
-    async fn named_in(&self, room: &RoomUri, deadline: Instant) -> Result<(), SessionError> {
+    /// Gives the hub a new room, and the provider the pseudonym under which this client is in it, if it has one there.
+    async fn hand_in(&self, room: &RoomUri, founding: &Founding, deadline: Instant) -> Result<(), ApiError> {
         let shared = &self.shared;
         let name = shared.member().user_in(room);
         if name != shared.client.user() {
             persist(deadline, || shared.api.register_pseudonym(&shared.client, &name)).await?;
         }
-        Ok(())
+        let founded = persist(deadline, || {
+            let (group_info, tree) = (founding.group_info.clone(), founding.ratchet_tree.clone());
+            shared.api.create_room(&shared.client, room, group_info, tree)
+        });
+        founded.await.map(drop)
     }
 
     /// Adds a user in a role, with a KeyPackage of each of its clients. Returns when the hub accepted the commit.

@@ -8,7 +8,7 @@ use mimi::content::NestedPart;
 use mimi::submit::SubmitMessageRequest;
 use mimi::{Decode as _, RoomUri};
 use nave::demo::acts::{agree, invite_masked, knows, minimal_metadata, says_masked};
-use nave::demo::party::Party;
+use nave::demo::party::{PATIENCE, Party};
 
 use crate::world::{B, C, World};
 
@@ -22,6 +22,16 @@ fn veiled() -> RoomProfile {
 fn distrusts(party: &Party, room: &RoomUri) -> Option<String> {
     let distrust = |member: &mut client::mls::Member| member.distrust(room).map(str::to_owned);
     party.session.member(distrust)
+}
+
+/// Waits until something holds that events of another room than the watched one bring about.
+async fn until(holds: impl Fn() -> bool) {
+    let waited = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waited).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,16 +72,11 @@ async fn mm_1_mm_2_mm_3_mm_4_a_room_of_pseudonyms_is_founded_joined_spoken_in_an
 
     // Whoever leaves and comes again has another name.
     bob.session.leave(&room).await.unwrap();
-    let still_there = || alice.session.member(|member| member.members(&room)).unwrap().len() == 3;
-    while alice.session.member(|member| member.pending_proposals(&room)) < 2 && still_there() {
-        tokio::task::yield_now().await;
-    }
+    until(|| alice.session.member(|member| member.pending_proposals(&room)) == 2).await;
     alice.session.commit_pending(&room).await.unwrap();
     let listed = alice.session.member(|member| member.participants(&room)).unwrap();
     assert!(listed.position(name.as_str().as_bytes()).is_none());
-    while bob.session.member(|member| member.epoch(&room)).is_some() {
-        tokio::task::yield_now().await;
-    }
+    until(|| bob.session.member(|member| member.epoch(&room)).is_none()).await;
     let again = invite_masked(&room, &cathy, &[&bob]).await.unwrap();
     assert_ne!(again, name);
     says_masked(&room, &bob, &[&alice, &bob, &cathy]).await.unwrap();
