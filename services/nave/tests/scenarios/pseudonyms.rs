@@ -137,7 +137,7 @@ async fn mm_3_a_provider_where_they_are_switched_off_has_no_pseudonyms_and_no_su
     )
     .unwrap();
     world.stage.stop(B).await;
-    world.stage.start(B).await.unwrap();
+    world.start_again(B).await;
     let (alice, bob) = (world.party(0, "phone").await, world.party(B, "phone").await);
     alice.session.create_room(&world.room, &veiled()).await.unwrap();
 
