@@ -12,14 +12,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use hyper_util::rt::TokioIo;
-use mimi::{ClientUri, RoomUri};
-use proto::follower::{Event, EventAck, EventsRequest, Open, UploadResponse, events_request};
+use mimi::{ClientUri, RoomUri, UserUri};
+use proto::follower::{Event, EventAck, EventsRequest, Open, PseudonymousKeyPackage, UploadResponse, events_request};
 use proto::provider::assets_client::AssetsClient;
 use proto::provider::contacts_client::ContactsClient;
 use proto::provider::moderation_client::ModerationClient;
 use proto::provider::provider_client::ProviderClient;
 use proto::provider::{
-    Answer, CreateRoomRequest, FollowCall, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
+    Answer, CreateRoomRequest, FollowCall, RegisterPseudonymRequest, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest,
+    WhoAmIResponse,
 };
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
@@ -214,8 +215,37 @@ impl Api {
         let request = UploadKeyPackagesRequest {
             client: client.to_string(),
             key_packages,
+            pseudonymous: Vec::new(),
         };
         Ok(self.client.clone().upload_key_packages(request).await?.into_inner())
+    }
+
+    /// Stores KeyPackages of clients of the user under one pseudonym, a set that is claimed whole.
+    pub async fn upload_key_package_set(
+        &self,
+        client: &ClientUri,
+        set: Vec<(ClientUri, Bytes)>,
+    ) -> Result<UploadResponse, ApiError> {
+        let member = |(client, key_package): (ClientUri, Bytes)| PseudonymousKeyPackage {
+            client: client.to_string(),
+            key_package,
+        };
+        let request = UploadKeyPackagesRequest {
+            client: client.to_string(),
+            key_packages: Vec::new(),
+            pseudonymous: set.into_iter().map(member).collect(),
+        };
+        Ok(self.client.clone().upload_key_packages(request).await?.into_inner())
+    }
+
+    /// Makes it a pseudonym of the user.
+    pub async fn register_pseudonym(&self, client: &ClientUri, pseudonym: &UserUri) -> Result<(), ApiError> {
+        let request = RegisterPseudonymRequest {
+            client: client.to_string(),
+            pseudonym: pseudonym.to_string(),
+        };
+        self.client.clone().register_pseudonym(request).await?;
+        Ok(())
     }
 
     /// Founds a room whose hub this provider is.

@@ -210,7 +210,7 @@ fn k_7_a_report_holds_what_the_hub_needs_to_recognize_a_message() {
             other => panic!("{other:?}"),
         })
         .collect();
-    let report = bob.report(&messages[..1], 0, "look").unwrap();
+    let report = bob.report(&room(), &messages[..1], 0, "look").unwrap();
     let report = AbuseReport::decode_exact(&report).unwrap();
     assert_eq!(report.reporting_user.octets(), b"mimi://b.example/u/bob");
     assert_eq!(report.alleged_abuser.octets(), b"mimi://a.example/u/alice");
@@ -221,8 +221,11 @@ fn k_7_a_report_holds_what_the_hub_needs_to_recognize_a_message() {
     assert_eq!(reported.message_content, messages[0].data);
     assert_eq!(reported.accepted_timestamp, messages[0].accepted);
     assert_eq!(Some(&reported.frank), messages[0].frank.as_deref());
-    assert!(bob.report(&messages, 0, "").is_err(), "nothing proves the second");
-    assert!(bob.report(&[], 0, "").is_err());
+    assert!(
+        bob.report(&room(), &messages, 0, "").is_err(),
+        "nothing proves the second"
+    );
+    assert!(bob.report(&room(), &[], 0, "").is_err());
 }
 
 #[test]

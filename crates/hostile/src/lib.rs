@@ -16,7 +16,7 @@ use mimi::group_info::{GroupInfoRatchetTreeTbe, GroupInfoRequest, GroupInfoRespo
 use mimi::identifier::{IdentifierRequest, IdentifierResponse};
 use mimi::key_material::{KeyMaterialRequest, KeyMaterialResponse};
 use mimi::metadata::RoomMetaData;
-use mimi::mls::LeafNode;
+use mimi::mls::{IdentityLinkTbe, LeafNode};
 use mimi::notify::FanoutMessage;
 use mimi::operational::OperationalParameters;
 use mimi::policy::{
@@ -47,6 +47,7 @@ decoders! {
     identifier_uri: structure::<IdentifierUri>;
     credential: |octets| judge(octets, mls::look_at_credential);
     pseudonymous_credential: |octets| judge(octets, mls::look_at_pseudonyms);
+    identity_link: structure::<IdentityLinkTbe>;
     leaf_node: structure::<LeafNode>;
     key_package: |octets| judge(octets, mls::look_at_key_package);
     proposal: |octets| judge(octets, mls::look_at_proposal);

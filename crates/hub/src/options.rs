@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Every bound of a hub.
+/// Every bound of a hub, and what it offers.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Requests waiting for one shard's actor.
@@ -23,6 +23,8 @@ pub struct Options {
     pub reopen_after: Duration,
     /// How often it is looked whether rooms have to look at their parents, beside whenever one has reason to.
     pub dependents_every: Duration,
+    /// Whether minimal-metadata rooms (mimi-protocol §6) may be founded. Those that there are go on either way.
+    pub minimal_metadata: bool,
     /// Limits of the couriers.
     pub fanout: fanout::Options,
 }
@@ -39,6 +41,7 @@ impl Default for Options {
             retry_after: Duration::from_secs(1),
             reopen_after: Duration::from_millis(100),
             dependents_every: Duration::from_secs(10),
+            minimal_metadata: false,
             fanout: fanout::Options::default(),
         }
     }

@@ -90,8 +90,14 @@ impl House {
         };
         house.keep(applied);
         let mut bob = member("b.example/d/bob/phone");
-        let packages = bob.key_packages_in(profile.suite, 1).unwrap();
-        let add = alice.add_user(&id(), &bob.user(), ORDINARY, &packages).unwrap();
+        let (user, packages) = if profile.minimal_metadata {
+            let (invitation, pseudonym) = (alice.invitation(&id()).unwrap(), bob.new_pseudonym().unwrap());
+            let package = bob.pseudonymous_key_package(&invitation, &pseudonym).unwrap();
+            (pseudonym, vec![package])
+        } else {
+            (bob.user(), bob.key_packages_in(profile.suite, 1).unwrap())
+        };
+        let add = alice.add_user(&id(), &user, ORDINARY, &packages).unwrap();
         house.handshake(&mut alice, add);
         let joined = house.bring(&mut bob, 0);
         assert!(matches!(joined[..], [Received::NotForMe, Received::Joined { .. }]));
@@ -346,7 +352,7 @@ async fn k_4_nodes_of_a_hub_share_the_keys_of_each_interval_and_nobody_else_read
 async fn r_2_r_3_each_message_of_a_report_is_judged_for_itself() {
     let (mut house, mut alice, mut bob) = House::new(&RoomProfile::default()).await;
     let message = house.said(&mut alice, &mut bob, "something bad");
-    let body = bob.report(&[message], 0, "look").unwrap();
+    let body = bob.report(&id(), &[message], 0, "look").unwrap();
     let mut grant = house.report("b.example", &body).unwrap();
     assert!(grant.framed);
     assert_eq!(house.judge(&grant), [Verdict::Valid]);
@@ -404,7 +410,7 @@ async fn r_2_content_is_found_framed_or_not() {
         };
         let (mut house, mut alice, mut bob) = House::new(&profile).await;
         let message = house.said(&mut alice, &mut bob, "something bad");
-        let body = bob.report(&[message], 0, "").unwrap();
+        let body = bob.report(&id(), &[message], 0, "").unwrap();
         let mut grant = house.report("b.example", &body).unwrap();
         assert_eq!(grant.framed, framed);
         assert_eq!(house.judge(&grant), [Verdict::Valid]);
@@ -421,7 +427,7 @@ async fn k_4_r_2_when_its_key_is_gone_nobody_can_prove_a_message_any_more() {
     let options = FrankingOptions::default();
     house.keys.refresh_franking(&ledger, NOW, &options).await.unwrap();
     let message = house.said(&mut alice, &mut bob, "something bad");
-    let body = bob.report(&[message], 0, "").unwrap();
+    let body = bob.report(&id(), &[message], 0, "").unwrap();
     let grant = house.report("b.example", &body).unwrap();
     for (days, verdict) in [
         (1, Verdict::Valid),
@@ -462,7 +468,7 @@ async fn k_4_an_interval_is_an_hour_at_least() {
 async fn r_4_a_report_is_taken_from_participants_who_may_report_and_from_nobody_by_name() {
     let (mut house, mut alice, mut bob) = House::new(&RoomProfile::default()).await;
     let message = house.said(&mut alice, &mut bob, "something bad");
-    let body = bob.report(&[message], 0, "look").unwrap();
+    let body = bob.report(&id(), &[message], 0, "look").unwrap();
     let good = AbuseReport::decode_exact(&body).unwrap();
     let by = |reporter: &str, note: &'static [u8]| -> Bytes {
         let report = AbuseReport {
@@ -504,4 +510,38 @@ fn r_1_whoever_may_not_report_is_not_told_why() {
         .into();
     assert_eq!(told[0], told[1]);
     assert!(matches!(told[0], Reply::Status(403, _)));
+}
+
+#[tokio::test]
+async fn mm_4_in_a_room_of_pseudonyms_the_hub_franks_and_judges_pseudonyms() {
+    let profile = RoomProfile {
+        minimal_metadata: true,
+        ..RoomProfile::default()
+    };
+    let (mut house, mut alice, mut bob) = House::new(&profile).await;
+    let message = house.said(&mut alice, &mut bob, "something bad");
+    assert_eq!(message.franked, Franked::Verified);
+    assert_eq!(message.sender.user(), alice.user_in(&id()));
+    let body = bob.report(&id(), &[message], 0, "").unwrap();
+    let grant = house.report("b.example", &body).unwrap();
+    assert_eq!(grant.report.alleged_abuser.user(), Ok(alice.user_in(&id())));
+    assert_eq!(house.judge(&grant), [Verdict::Valid]);
+    // By her real name, nobody in the room said it.
+    let mut unveiled = grant;
+    unveiled.report.alleged_abuser = (&alice.user()).into();
+    assert!(matches!(house.judge(&unveiled)[..], [Verdict::Invalid(_)]));
+    let real = AbuseReport {
+        reporting_user: (&bob.user()).into(),
+        ..AbuseReport::decode_exact(&body).unwrap()
+    };
+    let refused = house.report("b.example", &real.encode().into());
+    assert!(refused.is_err(), "a reporter whom the room does not know by this name");
+    // Nor does the hub take a message in a real name.
+    let content = alice.compose(&id(), NestedPart::text("x")).unwrap();
+    let request = alice.send_content(&id(), &content).unwrap().request;
+    let named = SubmitMessageRequest {
+        sending_uri: (&alice.user()).into(),
+        ..SubmitMessageRequest::decode_exact(&request).unwrap()
+    };
+    not_allowed(house.ask(&submit("a.example", &named.encode().into())), "participant");
 }

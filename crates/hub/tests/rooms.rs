@@ -6,7 +6,7 @@ mod world;
 
 use std::sync::Arc;
 
-use client::mls::{Answered, Member, Submitted};
+use client::mls::{Answered, Member, RoomProfile, Submitted};
 use hub::{Arbiters, Hub, Options, Outcome, Parts, SystemClock};
 use ledger::{Founding, Ledger, LedgerId};
 use room::{Answer, Refusal};
@@ -233,5 +233,35 @@ fn shards_run_on_arbiters_of_their_own() {
         drop(hub);
         // Ends the threads; a shard that lives on would hang here.
         tokio::task::spawn_blocking(move || drop(arbiters)).await.unwrap();
+    });
+}
+
+#[test]
+fn mm_3_a_room_of_pseudonyms_is_founded_only_where_they_are_switched_on() {
+    run(async {
+        let on = Options {
+            minimal_metadata: true,
+            ..Options::default()
+        };
+        for (options, founded) in [(Options::default(), false), (on, true)] {
+            let world = World::new(options).await;
+            let mut alice = member("a.example/d/alice/phone");
+            let profile = RoomProfile {
+                minimal_metadata: true,
+                ..RoomProfile::default()
+            };
+            let request = world.found_request_with(&mut alice, &room("veiled"), &profile);
+            match world.hub.call(room("veiled"), request).await {
+                Outcome::Answer(Answer::Founded) => assert!(founded),
+                Outcome::Refused(Refusal::NotAllowed(why)) => {
+                    assert!(!founded && why.contains("switched off"), "{why}");
+                }
+                other => panic!("{other:?}"),
+            }
+            // A room of names is founded either way.
+            world
+                .found(&mut member("a.example/d/alice/phone"), &room("named"))
+                .await;
+        }
     });
 }

@@ -11,6 +11,7 @@
 //! | `P` `l` client reference | the same, of last resort |
 //! | `P` `s` user pseudonym number | a KeyPackage of a set that nobody was given yet |
 //! | `P` `y` pseudonym | whose pseudonym it is |
+//! | `P` `n` user | how many pseudonyms the user has had |
 //! | `P` `o` reference | whose KeyPackage it is, until its Welcome came |
 //! | `P` `a` digest | the answer to a claim, for whoever asks again |
 //! | `P` `h` room | where the room's inbox stands |

@@ -8,10 +8,11 @@ pub mod label;
 pub mod leaf;
 pub mod message;
 pub mod proposal;
+pub mod pseudonym;
 pub mod tree;
 pub mod welcome;
 
-pub use credential::{Credential, ExternalSender, HpkeCiphertext, PseudonymousCredential, RequiredCapabilities};
+pub use credential::{Credential, ExternalSender, HpkeCiphertext, RequiredCapabilities};
 pub use group_info::{GroupContextView, GroupInfo, GroupInfoView};
 pub use key_package::{KeyPackage, KeyPackageView};
 pub use leaf::{Capabilities, CapabilitiesView, Extensions, ExtensionsView, LeafNode, LeafNodeView, LeafSource, U16s};
@@ -19,6 +20,7 @@ pub use message::{
     Body, Commit, Content, ContentType, Message, PrivateMessage, PublicMessage, SemiPrivateMessage, Sender,
 };
 pub use proposal::{Proposal, ProposalKind, ProposalOrRef, ProposalView};
+pub use pseudonym::{IdentityLinkTbe, PseudonymousCredential, PseudonymousCredentialTbs};
 pub use tree::{NodeView, RatchetTree};
 pub use welcome::{Welcome, WelcomeView};
 

@@ -84,6 +84,7 @@ decoders! {
     identifier_uri: values::identifier();
     credential: mls::credentials();
     pseudonymous_credential: mls::pseudonymous_credentials();
+    identity_link: mls::identity_links();
     leaf_node: mls::leaf_nodes();
     key_package: mls::key_packages();
     proposal: mls::proposals();

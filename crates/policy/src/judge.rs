@@ -99,6 +99,10 @@ pub fn judge(view: &RoomView, changes: &[Change], stage: Stage) -> Result<RoomVi
         updates.iter().copied(),
     )?)?;
     state.check_roles()?;
+    if !updates.is_empty() {
+        state.check_pseudonyms()?;
+        state.check_same_metadata(view)?;
+    }
     state.check_numbers(Some(view))?;
     if stage == Stage::Committed {
         state.check_clients()?;

@@ -6,10 +6,8 @@ use mimi::mls::LeafNodeView;
 use mimi::operational::{ExtendedCapabilities, MediaType, OperationalParameters};
 use mimi::{ClientUri, Decode};
 
+use crate::pseudonyms::check_key;
 use crate::{RoomView, Violation};
-
-/// CredentialType of a pseudonymous credential (mimi-protocol §6), from the range for private use.
-pub const PSEUDONYMOUS: u16 = 0xf0a1;
 
 const APP_DATA_DICTIONARY: u16 = 0x0006;
 const SUPPORTED_WIRE_FORMATS: u16 = 0x0007;
@@ -29,9 +27,11 @@ impl Leaf {
     /// What a LeafNode says of the client.
     ///
     /// # Errors
-    /// [`Violation::Malformed`]: one of the extensions that are read does not decode.
+    /// [`Violation::Malformed`]: one of the extensions that are read does not decode. [`Violation::Invalid`]: its credential
+    /// is a pseudonymous one of another leaf.
     pub fn of(client: ClientUri, leaf: &LeafNodeView<'_>) -> Result<Self, Violation> {
         let malformed = |_| Violation::Malformed("leaf extensions");
+        check_key(&client, leaf)?;
         let plain = leaf.capabilities.capabilities();
         let mut capabilities = ExtendedCapabilities {
             versions: plain.versions,
@@ -129,9 +129,7 @@ impl RoomView {
                 None => Ok(()),
             };
         };
-        if leaf.credential_type == PSEUDONYMOUS && !self.base.pseudonyms_allowed {
-            return Err(Violation::Invalid("a pseudonym in a room without pseudonyms"));
-        }
+        self.check_credential(leaf.credential_type)?;
         if let Some(demands) = demands {
             if !supports(&leaf.capabilities, &demands.mandatory_capabilities) {
                 return Err(Violation::Invalid("a client without a mandatory capability"));

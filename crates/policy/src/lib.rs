@@ -13,6 +13,7 @@ mod numbers;
 pub mod participants;
 pub mod preauth;
 pub mod preset;
+pub mod pseudonyms;
 mod values;
 pub mod view;
 

@@ -233,6 +233,7 @@ impl RoomView {
     pub fn check(&self) -> Result<(), Violation> {
         self.check_clients()?;
         self.check_components()?;
+        self.check_pseudonyms()?;
         self.check_roles()?;
         self.check_numbers(None)
     }

@@ -24,7 +24,7 @@ fn leaf(client: &ClientUri) -> Leaf {
 #[test]
 fn p_21_pseudonyms_and_persistence_are_as_the_base_policy_says() {
     let pseudonym = Leaf {
-        credential_type: policy::leaf::PSEUDONYMOUS,
+        credential_type: policy::pseudonyms::PSEUDONYMOUS,
         ..leaf(&phone("x2"))
     };
     assert!(room(&[]).check_leaf(Some(&pseudonym)).is_err());

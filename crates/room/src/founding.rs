@@ -46,6 +46,11 @@ impl Beginning {
         committed
             .check()
             .map_err(|violation| Refusal::NotAllowed(violation.why()))?;
+        for leaf in group.leaves() {
+            committed
+                .check_credential(leaf?.credential_type)
+                .map_err(|violation| Refusal::NotAllowed(violation.why()))?;
+        }
         if committed.active_users().any(|user| user.provider() != id.provider()) {
             return Err(Refusal::Forbidden("clients of another provider are in the new room"));
         }
@@ -93,6 +98,11 @@ impl Room {
         if style(&committed) != style(&self.committed) {
             return Err(Refusal::NotAllowed(
                 "another style of membership than before the ReInit",
+            ));
+        }
+        if committed.is_minimal_metadata() != self.committed.is_minimal_metadata() {
+            return Err(Refusal::NotAllowed(
+                "a successor with other names than before the ReInit",
             ));
         }
         let clients = |view: &RoomView| -> BTreeSet<ClientUri> {

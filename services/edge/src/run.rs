@@ -60,6 +60,8 @@ pub struct EdgeParts {
     pub tokens: Tokens,
     /// The users who may see and close reports of abuse.
     pub moderators: BTreeSet<UserUri>,
+    /// Whether our users may have pseudonyms, for minimal-metadata rooms (mimi-protocol §6).
+    pub minimal_metadata: bool,
     /// Assets.
     pub assets: AssetParts,
     /// Bounds.
@@ -106,6 +108,7 @@ pub async fn run(parts: EdgeParts, listeners: Listeners) -> Result<(), peer::tem
     let limits = parts.limits;
     let federation = Arc::new(Federation {
         us: parts.provider,
+        minimal_metadata: parts.minimal_metadata,
         hubs: parts.hubs,
         follower: parts
             .follower

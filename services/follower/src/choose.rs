@@ -103,22 +103,45 @@ pub(crate) async fn take_set(
     now: u64,
 ) -> Result<Given, Fault> {
     for set in Sets(open).available(user, CLAIM_SET_CANDIDATES_MAX).await? {
-        match set.members.iter().any(|member| member.not_after <= now / 1_000) {
-            true => {
-                Sets(open).take(user, &set.pseudonym);
-                for SetMember { client, reference, .. } in &set.members {
-                    KeyPackages(open).forget(client, reference);
-                }
-            }
-            false => {
-                if let Some(given) = whole(&set, request) {
-                    Sets(open).take(user, &set.pseudonym);
-                    return Ok(given);
-                }
-            }
+        if let Some(given) = take(open, user, &set, request, now) {
+            return Ok(given);
         }
     }
     Ok(Given::default())
+}
+
+/// Takes out the set under one pseudonym of the user, whole, if it fits.
+pub(crate) async fn take_named(
+    open: &mut Transaction,
+    user: &UserUri,
+    pseudonym: &UserUri,
+    request: &KeyMaterialRequest,
+    now: u64,
+) -> Result<Given, Fault> {
+    let set = Sets(open).of(user, pseudonym).await?;
+    Ok(set
+        .and_then(|set| take(open, user, &set, request, now))
+        .unwrap_or_default())
+}
+
+/// Takes out a set if it fits, and, to no avail, if it is expired.
+fn take(
+    open: &mut Transaction,
+    user: &UserUri,
+    set: &KeyPackageSet,
+    request: &KeyMaterialRequest,
+    now: u64,
+) -> Option<Given> {
+    if set.members.iter().any(|member| member.not_after <= now / 1_000) {
+        Sets(open).take(user, &set.pseudonym);
+        for SetMember { client, reference, .. } in &set.members {
+            KeyPackages(open).forget(client, reference);
+        }
+        return None;
+    }
+    let given = whole(set, request)?;
+    Sets(open).take(user, &set.pseudonym);
+    Some(given)
 }
 
 /// The answer that a set makes, if each of its KeyPackages fits.

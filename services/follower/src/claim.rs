@@ -1,7 +1,7 @@
 //! For inviters: one KeyPackage of each client of a user, given to nobody else (mimi-protocol §5.2).
 
 use bytes::Bytes;
-use ledger::follower::{Book, Claimed, Consents, KeyPackages, Profiles};
+use ledger::follower::{Book, Claimed, Consents, KeyPackages, Profiles, Sets};
 use ledger::{Digest, Millis};
 use mimi::key_material::{ClientKeyMaterial, KeyMaterialRequest, KeyMaterialResponse, KeyMaterialUserCode};
 use mimi::mls::{KeyPackage, label};
@@ -12,7 +12,7 @@ use openmls_traits::types::{Ciphersuite, SignatureScheme};
 
 use store::Transaction;
 
-use crate::choose::{take_each, take_set, wants_pseudonyms};
+use crate::choose::{take_each, take_named, take_set, wants_pseudonyms};
 use crate::limits::{CLAIM_REPEAT_MS, CONSENT_ROOMS_MAX};
 use crate::verdict::Verdict;
 use crate::{Fault, Follower};
@@ -22,6 +22,7 @@ impl Follower {
     ///
     /// A request that requires pseudonymous credentials gets one whole [set](Follower::upload_sets), if that is
     /// [served](Follower::with_minimal_metadata); its clients bear their pseudonyms, the answer the user's name as asked.
+    /// A request for a pseudonym gets the set under it: nobody knows it but from its user, so no other consent is asked.
     ///
     /// The same request again within ten minutes gets the same answer, as long as none of its KeyPackages is used and the
     /// user has not revoked. A user who does not exist and one who does not consent look the same.
@@ -42,20 +43,26 @@ impl Follower {
         }
         let claim = claim_digest(source, body);
         let now = (self.clock)();
-        let by_set = self.minimal_metadata && wants_pseudonyms(&request);
+        let pseudonyms = self.minimal_metadata;
+        let by_set = pseudonyms && wants_pseudonyms(&request);
         let (request, claim, target) = (&request, &claim, &target);
         let (response, outcomes) = self
             .database
             .run(|mut transaction| async move {
                 let open = &mut transaction;
+                let owner = match pseudonyms && target.is_pseudonym() {
+                    true => Sets(open).user(target).await?,
+                    false => None,
+                };
                 // Who is not there, and who is but does not consent, cost the same reads.
                 let refused = refused(open, target, request).await?;
                 let rows = KeyPackages(open);
                 let clients = rows.clients(target).await?;
                 let before = unused(&rows, claim, now).await?;
-                let code = match clients.is_empty() {
-                    true => Some(KeyMaterialUserCode::NoConsent),
-                    false => refused,
+                let code = match &owner {
+                    Some(_) => None,
+                    None if clients.is_empty() => Some(KeyMaterialUserCode::NoConsent),
+                    None => refused,
                 };
                 if let Some(code) = code {
                     return Ok::<_, Fault>((transaction, (refusal(request, code), vec!["refused"])));
@@ -63,9 +70,10 @@ impl Follower {
                 if let Some(before) = before {
                     return Ok((transaction, (before, vec!["repeat"])));
                 }
-                let given = match by_set {
-                    true => take_set(open, target, request, now).await?,
-                    false => take_each(open, &clients, request, now).await?,
+                let given = match owner {
+                    Some(owner) => take_named(open, &owner, target, request, now).await?,
+                    None if by_set => take_set(open, target, request, now).await?,
+                    None => take_each(open, &clients, request, now).await?,
                 };
                 let outcomes = given.outcomes();
                 let response = Bytes::from(answer(request, given.clients).encode());

@@ -12,6 +12,9 @@ pub const CLAIM_CANDIDATES_MAX: usize = 64;
 /// KeyPackages in sets that one user can have waiting; more are refused.
 pub const USER_SET_KEY_PACKAGES_MAX: usize = 1_024;
 
+/// Pseudonyms that one user can have had: one for each of its minimal-metadata rooms.
+pub const USER_PSEUDONYMS_MAX: u64 = 100_000;
+
 /// KeyPackages in sets that a claim looks at before it says that no set fits: some of the largest sets.
 pub const CLAIM_SET_CANDIDATES_MAX: usize = 256;
 

@@ -7,13 +7,13 @@ use std::pin::Pin;
 use futures::Stream;
 use ledger::follower::InboxPosition;
 use ledger::{Chain, Digest, LedgerId, Offset, Seq};
-use mimi::{ClientUri, RoomUri};
+use mimi::{ClientUri, RoomUri, UserUri};
 use proto::follower::follower_server::{Follower as Service, FollowerServer};
 use proto::follower::{
     ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivery, Done, Event, EventAck, EventsRequest,
     FollowRequest, Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, Open, PositionRequest, Profile,
-    PseudonymousKeyPackage, QueryRequest, QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse,
-    SetProfileRequest, UploadRequest, UploadResponse, events_request,
+    Pseudonym, PseudonymAnswer, PseudonymousKeyPackage, QueryRequest, QueryResponse, ReadProfileRequest,
+    SayConsentRequest, SayConsentResponse, SetProfileRequest, UploadRequest, UploadResponse, events_request,
 };
 use proto::link::{Acknowledge, ItemRefusal, Position, item};
 use route::ShardId;
@@ -81,6 +81,11 @@ fn parse_pseudonymous(key_package: PseudonymousKeyPackage) -> Result<Pseudonymou
         client: parse(&key_package.client, "client")?,
         key_package: key_package.key_package,
     })
+}
+
+fn parse_pseudonym(pseudonym: &Pseudonym) -> Result<(UserUri, UserUri), Status> {
+    let user = parse(&pseudonym.user, "user")?;
+    Ok((user, parse(&pseudonym.pseudonym, "pseudonym")?))
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -156,6 +161,18 @@ impl Service for Rpc {
             stored: count(stored),
             available: count(available),
         }))
+    }
+
+    async fn register_pseudonym(&self, request: Request<Pseudonym>) -> Answer<Done> {
+        let (user, pseudonym) = parse_pseudonym(request.get_ref())?;
+        self.0.register_pseudonym(&user, &pseudonym).await?;
+        Ok(Response::new(Done {}))
+    }
+
+    async fn is_pseudonym(&self, request: Request<Pseudonym>) -> Answer<PseudonymAnswer> {
+        let (user, pseudonym) = parse_pseudonym(request.get_ref())?;
+        let is_the_users = self.0.is_pseudonym(&user, &pseudonym).await?;
+        Ok(Response::new(PseudonymAnswer { is_the_users }))
     }
 
     async fn follow(&self, request: Request<FollowRequest>) -> Answer<Done> {

@@ -258,3 +258,64 @@ async fn mm_3_pseudonyms_are_served_only_where_they_are_switched_on() {
     let answer = off.claim(&provider("a"), &asks_for_pseudonyms("alice")).await.unwrap();
     assert!(given(&KeyMaterialResponse::decode_exact(&answer).unwrap()).is_empty());
 }
+
+/// A request for the set under a pseudonym, by somebody who goes by one, too.
+fn asks_for_pseudonym(pseudonym: u64) -> Bytes {
+    let request = Device::pseudonymous(90, 91).request(&pseudonym_uri(pseudonym), Credential::PSEUDONYMOUS);
+    request.encode().into()
+}
+
+fn pseudonym_uri(number: u64) -> UserUri {
+    user(&format!("00000000-0000-4000-8000-{number:012x}"))
+}
+
+#[tokio::test]
+async fn mm_3_who_knows_a_pseudonym_gets_the_set_under_it_once_and_no_name() {
+    let world = World::new();
+    let sets = [set(7), set(8)];
+    world.follower.upload_sets(&user("bob"), &sets.concat()).await.unwrap();
+    // Bob wants to be asked: whoever knows the pseudonym has been told it.
+    let cautious = Profile {
+        who_may_add: WhoMayAdd::WithConsent,
+        ..Profile::default()
+    };
+    world.follower.set_profile(&user("bob"), &cautious).await.unwrap();
+    let response = world.claim(&asks_for_pseudonym(8)).await;
+    assert_eq!(
+        (response.user_status, response.user.user()),
+        (Success, Ok(pseudonym_uri(8)))
+    );
+    assert_eq!(given(&response), packages(&sets[1]));
+    assert!(!response.encode().windows(3).any(|window| window == b"bob"));
+
+    let again = Device::pseudonymous(92, 93).request(&pseudonym_uri(8), Credential::PSEUDONYMOUS);
+    assert!(given(&world.claim(&again.encode().into()).await).is_empty());
+    let unknown = world.claim(&asks_for_pseudonym(9)).await;
+    assert_eq!((unknown.user_status, unknown.clients), (NoConsent, vec![]));
+}
+
+#[tokio::test]
+async fn mm_3_a_pseudonym_is_one_users_for_good_and_the_same_upload_changes_nothing() {
+    let World { follower, .. } = &World::new();
+    let (bob, eve) = (user("bob"), user("eve"));
+    let is = async |of: &UserUri, number| follower.is_pseudonym(of, &pseudonym_uri(number)).await.unwrap();
+    for _ in 0..2 {
+        follower.register_pseudonym(&bob, &pseudonym_uri(1)).await.unwrap();
+    }
+    assert!(is(&bob, 1).await && !is(&eve, 1).await && !is(&bob, 2).await);
+    let stolen = follower.register_pseudonym(&eve, &pseudonym_uri(1)).await;
+    assert!(matches!(stolen, Err(Fault::Forbidden(_))));
+    for (name, elsewhere) in [("bobby", false), ("00000000-0000-4000-8000-000000000003", true)] {
+        let domain = if elsewhere { "c" } else { "b" };
+        let name: UserUri = format!("mimi://{domain}.example/u/{name}").parse().unwrap();
+        assert!(follower.register_pseudonym(&bob, &name).await.is_err(), "{name}");
+    }
+
+    let uploaded = set(7);
+    for _ in 0..2 {
+        assert_eq!(follower.upload_sets(&bob, &uploaded).await.unwrap(), 2);
+    }
+    assert!(is(&bob, 7).await);
+    // Not under one that stands in a room already.
+    assert!(follower.upload_sets(&bob, &set(1)).await.is_err());
+}

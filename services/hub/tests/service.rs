@@ -240,7 +240,7 @@ async fn r_1_r_3_r_5_reports_are_filed_with_their_verdicts_listed_by_pages_and_c
     // Not what was said.
     shown[1].accepted += 1;
     for message in &shown {
-        let report = alice.report(std::slice::from_ref(message), 1, "look").unwrap();
+        let report = alice.report(&room(), std::slice::from_ref(message), 1, "look").unwrap();
         for _ in 0..2 {
             let told = world.answer("a.example", Body::ReportAbuse(report.clone())).await;
             assert!(

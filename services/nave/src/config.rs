@@ -30,6 +30,10 @@ pub struct Config {
     pub tls: Files,
     /// The certificate that our own clients see.
     pub api_tls: Files,
+    /// Whether there are minimal-metadata rooms at this hub, and pseudonyms of its users for such rooms anywhere
+    /// (mimi-protocol §6). The draft leaves open how their keys are managed.
+    #[serde(default)]
+    pub minimal_metadata: bool,
     /// Local users and their tokens.
     #[serde(default)]
     pub users: Vec<User>,

@@ -30,6 +30,8 @@ pub struct Plan {
     pub ca: Option<PathBuf>,
     /// The local user that gets a token.
     pub user: String,
+    /// Whether there are minimal-metadata rooms.
+    pub minimal_metadata: bool,
 }
 
 impl Plan {
@@ -59,6 +61,7 @@ impl Plan {
             admin,
             ca: None,
             user: "alice".to_owned(),
+            minimal_metadata: false,
         })
     }
 
@@ -110,6 +113,7 @@ impl Plan {
             api,
             admin,
             user,
+            minimal_metadata,
             ..
         } = self;
         format!(
@@ -133,6 +137,10 @@ data = "data"
 
 # The hub's signature key: signs its answers, and stands in rooms' external_senders. Keep it as long as the rooms.
 hub_key = "hub.key"
+
+# Whether rooms of pseudonyms (mimi-protocol 6) are hosted here, and local users may have pseudonyms for such rooms. The
+# draft leaves the management of their keys open: what is stored for them may change.
+minimal_metadata = {minimal_metadata}
 
 # The certificate that other providers see. It must name `domain`. Read again when the files change.
 [tls]

@@ -130,7 +130,8 @@ impl Running {
         let inner = CancellationToken::new();
         let stop = CancellationToken::new();
         let peers = peers(&config, &identity, &roots, &link);
-        let follower = Follower::new(provider.clone(), database.clone(), Follower::system_clock());
+        let follower = Follower::new(provider.clone(), database.clone(), Follower::system_clock())
+            .with_minimal_metadata(config.minimal_metadata);
         let follower = memory::serve(
             Server::builder().add_service(nave_follower::service::server(follower)),
             inner.clone(),
@@ -151,7 +152,10 @@ impl Running {
             clock: Arc::new(SystemClock),
             spawner: Arc::new(Arbiters::start(SHARD_GROUPS).context("start the rooms' threads")?),
             seed: rand::random(),
-            options: nave_hub::Options::default(),
+            options: nave_hub::Options {
+                minimal_metadata: config.minimal_metadata,
+                ..nave_hub::Options::default()
+            },
         });
         let hub = Box::pin(hub).await?;
         let hubs = HubClient::new(memory::serve(
@@ -177,6 +181,7 @@ impl Running {
             follower,
             tokens,
             moderators,
+            minimal_metadata: config.minimal_metadata,
             assets,
             limits: nave_edge::Limits {
                 rates: config.edge.rates,

@@ -150,3 +150,18 @@ fn what_is_wrong_is_named_with_file_key_and_what_is_allowed() {
         assert!(error.contains("/a/nave.toml") && error.contains(expected), "{error}");
     }
 }
+
+#[test]
+fn mm_3_pseudonyms_are_off_unless_the_configuration_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    let path = plan(root.path(), "a").carry_out().unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let written = "minimal_metadata = false\n";
+    assert!(text.contains(written));
+    for (line, on) in [(written, false), ("", false), ("minimal_metadata = true\n", true)] {
+        std::fs::write(&path, text.replace(written, line)).unwrap();
+        assert_eq!(Config::load(&path).unwrap().minimal_metadata, on, "{line}");
+    }
+    let error = error_after(written, "minimal_metadata = \"a little\"\n");
+    assert!(error.contains("minimal_metadata"), "{error}");
+}

@@ -221,8 +221,11 @@ fn kill_in_the_burst(victim: usize) {
     let mut demo = demo(&providers, "1200").stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     let mut shown = Vec::new();
-    // The burst begins when the last asset was fetched.
-    while !shown.last().is_some_and(|line: &String| line.contains("asset-ohttp")) {
+    // The burst follows on this.
+    while !shown
+        .last()
+        .is_some_and(|line: &String| line.contains("minimal-metadata"))
+    {
         shown.push(lines.next().expect("the demo ended early").unwrap());
     }
     std::thread::sleep(Duration::from_millis(150));

@@ -57,7 +57,7 @@ pub struct Outgoing {
 impl Member {
     /// A content of this user for this room, with a salt of its own. Extend it as needed before it is sent.
     pub fn compose(&self, room: &RoomUri, body: NestedPart) -> Result<MimiContent, MemberError> {
-        Ok(MimiContent::new(self.salt()?, &self.user(), room, body))
+        Ok(MimiContent::new(self.salt()?, &self.user_in(room), room, body))
     }
 
     /// A fresh salt, for an edit or a deletion.
@@ -72,7 +72,7 @@ impl Member {
     /// # Errors
     /// [`MemberError::PendingProposals`]: commit them first. A receiver would refuse the content.
     pub fn send_content(&mut self, room: &RoomUri, content: &MimiContent) -> Result<Outgoing, MemberError> {
-        let user = self.user();
+        let user = self.user_in(room);
         let own = content.extensions.sender_uri() == Some(user.as_str());
         if !own || content.extensions.room_uri() != Some(room.as_str()) {
             return Err(MemberError::Refused("a content of another sender or for another room"));
@@ -105,9 +105,8 @@ impl Member {
     }
 
     fn encrypt(&mut self, room: &RoomUri, data: Bytes, tag: Option<FrankAad>) -> Result<Bytes, MemberError> {
-        let user = self.user();
-        let Self { identity, rooms, .. } = self;
-        let state = rooms.get_mut(room).ok_or(MemberError::NotInRoom)?;
+        let state = self.rooms.get_mut(room).ok_or(MemberError::NotInRoom)?;
+        let identity = state.identity.clone();
         if state.is_leaving() {
             return Err(MemberError::Leaving);
         }
@@ -126,7 +125,7 @@ impl Member {
             .map_err(MemberError::mls)?
             .to_bytes()
             .map_err(MemberError::mls)?;
-        let request = wire::submit(&message, &user)?;
+        let request = wire::submit(&message, &identity.uri.user())?;
         state.recent.sent(&message, data);
         Ok(request)
     }

@@ -98,12 +98,18 @@ impl Witness<'_> {
 }
 
 impl Member {
-    /// AbuseReport (mimi-protocol §5.9) on messages of one user, with the franks that they came with. `reason_code` is
+    /// AbuseReport (mimi-protocol §5.9) on messages of one user in the room, with the franks that they came with. `reason_code` is
     /// the draft's AbuseType, of which it defines none but 0.
     ///
     /// # Errors
     /// No message, too many, of several users, or one without a frank: the hub could not tell what it was.
-    pub fn report(&self, messages: &[Message], reason_code: u8, note: &str) -> Result<Bytes, MemberError> {
+    pub fn report(
+        &self,
+        room: &RoomUri,
+        messages: &[Message],
+        reason_code: u8,
+        note: &str,
+    ) -> Result<Bytes, MemberError> {
         let [first, others @ ..] = messages else {
             return Err(MemberError::Refused("a report on no message"));
         };
@@ -126,7 +132,7 @@ impl Member {
             })
             .collect();
         let report = AbuseReport {
-            reporting_user: (&self.user()).into(),
+            reporting_user: (&self.user_in(room)).into(),
             alleged_abuser: (&abuser).into(),
             reason_code,
             note: Bytes::copy_from_slice(note.as_bytes()),

@@ -1,5 +1,7 @@
 //! Commits and proposals of one's own, from the intention to the hub's answer.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mimi::codec::Encode as _;
 use mimi::{ComponentId, ParticipantListUpdate, RoomUri, UserUri};
@@ -45,12 +47,19 @@ impl Member {
         if self.rooms.contains_key(room) {
             return Err(MemberError::Refused("this client is in that room already"));
         }
-        let group = profile.found(&self.identity, room, hub_sender)?;
+        let (identity, key) = match profile.minimal_metadata {
+            true => {
+                let (identity, key) = self.disguise(profile.suite)?;
+                (Arc::new(identity), Some(key))
+            }
+            false => (self.identity.clone(), None),
+        };
+        let group = profile.found(&identity, room, hub_sender)?;
         let founding = Founding {
-            group_info: encoded_group_info(&group, &self.identity)?.into(),
+            group_info: encoded_group_info(&group, &identity)?.into(),
             ratchet_tree: wire::ratchet_tree_option(&encoded(&group.export_ratchet_tree())?)?,
         };
-        self.rooms.insert(room.clone(), Room::new(group));
+        self.rooms.insert(room.clone(), Room::new(group, identity, key));
         Ok(founding)
     }
 
@@ -92,14 +101,13 @@ impl Member {
             self.enter(room, joining);
             return Ok(());
         }
-        let Self { identity, rooms, .. } = self;
-        let Some(state) = rooms.get_mut(room) else {
+        let Some(state) = self.rooms.get_mut(room) else {
             return Ok(());
         };
         if let Some(Pending::Commit) = state.pending.take() {
             state
                 .group
-                .merge_pending_commit(&identity.provider)
+                .merge_pending_commit(&state.identity.provider)
                 .map_err(MemberError::mls)?;
             state.begin_epoch();
         }
@@ -120,11 +128,10 @@ impl Member {
         if self.joining.remove(room).is_some() {
             return Ok(());
         }
-        let Self { identity, rooms, .. } = self;
-        let Some(state) = rooms.get_mut(room) else {
+        let Some(state) = self.rooms.get_mut(room) else {
             return Ok(());
         };
-        let storage = identity.provider.storage();
+        let storage = state.identity.provider.storage();
         match state.pending.take() {
             None => {}
             Some(Pending::Commit) => state.group.clear_pending_commit(storage).map_err(MemberError::mls)?,
@@ -140,7 +147,8 @@ impl Member {
 
     /// From now on the client is in the room that it asked to join.
     pub(super) fn enter(&mut self, room: &RoomUri, joining: Joining) {
-        self.rooms.insert(room.clone(), Room::new(joining.group));
+        let state = Room::new(joining.group, joining.identity, joining.identity_key);
+        self.rooms.insert(room.clone(), state);
     }
 
     pub(super) fn checked_key_package(
@@ -163,8 +171,7 @@ impl Member {
     }
 
     pub(super) fn commit(&mut self, room: &RoomUri, intention: Intention) -> Result<Bytes, MemberError> {
-        let Self { identity, rooms, .. } = self;
-        let state = rooms.get_mut(room).ok_or(MemberError::NotInRoom)?;
+        let state = self.rooms.get_mut(room).ok_or(MemberError::NotInRoom)?;
         if state.pending.is_some() {
             return Err(MemberError::Unanswered);
         }
@@ -172,7 +179,7 @@ impl Member {
             return Err(MemberError::Leaving);
         }
         let followed = state.followed(&intention)?;
-        let request = build(identity, &mut state.group, intention, followed)?;
+        let request = build(&state.identity, &mut state.group, intention, followed)?;
         state.pending = Some(Pending::Commit);
         Ok(request)
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use mimi::app_data::ComponentsList;
 use mimi::codec::Encode as _;
 use mimi::content::media_type;
+use mimi::mls::{self, PseudonymousCredential, PseudonymousCredentialTbs};
 use mimi::operational::{MediaType, MediaTypeParameter};
 use mimi::{ClientUri, ComponentId};
 use openmls::extensions::{AppDataDictionary, AppDataDictionaryExtension};
@@ -71,29 +72,66 @@ pub(crate) struct Signing {
 }
 
 impl Signing {
-    fn new(uri: &ClientUri, scheme: SignatureScheme) -> Result<Self, MemberError> {
+    /// A new key, and the credential that `credential` makes for its public half.
+    fn new(
+        scheme: SignatureScheme,
+        credential: impl FnOnce(&[u8]) -> Result<Credential, MemberError>,
+    ) -> Result<Self, MemberError> {
         let signer = SignatureKeyPair::new(scheme).map_err(MemberError::mls)?;
         let credential = CredentialWithKey {
-            credential: BasicCredential::new(uri.as_str().as_bytes().to_vec()).into(),
+            credential: credential(signer.public())?,
             signature_key: signer.public().into(),
         };
         Ok(Self { signer, credential })
     }
+
+    fn basic(uri: &ClientUri, scheme: SignatureScheme) -> Result<Self, MemberError> {
+        Self::new(scheme, |_| {
+            Ok(BasicCredential::new(uri.as_str().as_bytes().to_vec()).into())
+        })
+    }
 }
 
-/// A client's keys and the crypto provider that holds its groups' secrets.
+/// A name of a client, its keys, and the crypto provider that holds the secrets of its groups. A client has one for its
+/// real name, and one for each pseudonym.
 pub(crate) struct Identity {
     pub(crate) uri: ClientUri,
     pub(crate) provider: Provider,
-    ed25519: Signing,
-    p256: Signing,
+    /// For the scheme of [`CIPHERSUITE`]; of a pseudonym, for that of its one room.
+    signing: Signing,
+    p256: Option<Signing>,
 }
 
 impl Identity {
     pub(crate) fn new(uri: ClientUri) -> Result<Self, MemberError> {
         Ok(Self {
-            ed25519: Signing::new(&uri, SignatureScheme::ED25519)?,
-            p256: Signing::new(&uri, SignatureScheme::ECDSA_SECP256R1_SHA256)?,
+            signing: Signing::basic(&uri, SignatureScheme::ED25519)?,
+            p256: Some(Signing::basic(&uri, SignatureScheme::ECDSA_SECP256R1_SHA256)?),
+            uri,
+            provider: Provider::default(),
+        })
+    }
+
+    /// A pseudonym, for a room of this cipher suite; `link` makes its identity_link_ciphertext.
+    pub(crate) fn pseudonymous(
+        uri: ClientUri,
+        suite: Ciphersuite,
+        link: impl FnOnce(&PseudonymousCredentialTbs) -> Result<Vec<u8>, MemberError>,
+    ) -> Result<Self, MemberError> {
+        let signing = Signing::new(suite.signature_algorithm(), |key| {
+            let mut fields = PseudonymousCredential {
+                client_pseudonym: (&uri).into(),
+                user_pseudonym: (&uri.user()).into(),
+                signature_public_key: Bytes::copy_from_slice(key),
+                identity_link_ciphertext: Bytes::new(),
+            };
+            fields.identity_link_ciphertext = link(&fields.tbs())?.into();
+            let kind = CredentialType::Other(mls::Credential::PSEUDONYMOUS);
+            Ok(Credential::new(kind, fields.encode()))
+        })?;
+        Ok(Self {
+            signing,
+            p256: None,
             uri,
             provider: Provider::default(),
         })
@@ -101,14 +139,30 @@ impl Identity {
 
     /// The key for groups and requests of a cipher suite.
     pub(crate) fn signing(&self, suite: Ciphersuite) -> &Signing {
-        match suite.signature_algorithm() {
-            SignatureScheme::ECDSA_SECP256R1_SHA256 => &self.p256,
-            _ => &self.ed25519,
+        match (suite.signature_algorithm(), &self.p256) {
+            (SignatureScheme::ECDSA_SECP256R1_SHA256, Some(p256)) => p256,
+            _ => &self.signing,
         }
     }
 
+    /// The credential for groups and requests of a cipher suite.
+    pub(crate) fn credential(&self, suite: Ciphersuite) -> mls::Credential {
+        credential_of(&self.signing(suite).credential.credential)
+    }
+
+    /// The type of its credentials.
+    pub(crate) fn credential_type(&self) -> CredentialType {
+        self.signing.credential.credential.credential_type()
+    }
+
+    /// Whether a public key is one of its own.
+    pub(crate) fn has_key(&self, key: &[u8]) -> bool {
+        let mut all = [Some(&self.signing), self.p256.as_ref()].into_iter().flatten();
+        all.any(|signing| signing.signer.public() == key)
+    }
+
     /// What every leaf of this client lists: the extensions and proposals that rooms of the M-5 profile require.
-    pub(crate) fn capabilities() -> Capabilities {
+    pub(crate) fn capabilities(&self) -> Capabilities {
         Capabilities::builder()
             .versions(vec![ProtocolVersion::Mls10])
             .ciphersuites(CIPHERSUITES.to_vec())
@@ -118,7 +172,7 @@ impl Identity {
                 ProposalType::AppEphemeral,
                 ProposalType::SelfRemove,
             ])
-            .credentials(vec![CredentialType::Basic])
+            .credentials(vec![self.credential_type()])
             .build()
     }
 
@@ -139,9 +193,9 @@ impl Identity {
         Extensions::single(extension).map_err(MemberError::mls)
     }
 
-    pub(crate) fn leaf_parameters() -> Result<LeafNodeParameters, MemberError> {
+    pub(crate) fn leaf_parameters(&self) -> Result<LeafNodeParameters, MemberError> {
         Ok(LeafNodeParameters::builder()
-            .with_capabilities(Self::capabilities())
+            .with_capabilities(self.capabilities())
             .with_extensions(Self::leaf_extensions()?)
             .build())
     }
@@ -150,7 +204,22 @@ impl Identity {
     pub(crate) fn key_package(&self, suite: Ciphersuite) -> Result<Vec<u8>, MemberError> {
         let signing = self.signing(suite);
         let bundle = KeyPackage::builder()
-            .leaf_node_capabilities(Self::capabilities())
+            .leaf_node_capabilities(self.capabilities())
+            .leaf_node_extensions(Self::leaf_extensions()?)
+            .build(suite, &self.provider, &signing.signer, signing.credential.clone())
+            .map_err(MemberError::mls)?;
+        bundle.key_package().tls_serialize_detached().map_err(MemberError::mls)
+    }
+
+    /// A KeyPackage that says that it is of last resort (draft-ietf-mls-extensions §8).
+    pub(crate) fn last_resort_key_package(&self, suite: Ciphersuite) -> Result<Vec<u8>, MemberError> {
+        let mut dictionary = AppDataDictionary::new();
+        dictionary.insert(ComponentId::LAST_RESORT_KEY_PACKAGE.0, Vec::new());
+        let extension = Extension::AppDataDictionary(AppDataDictionaryExtension::new(dictionary));
+        let signing = self.signing(suite);
+        let bundle = KeyPackage::builder()
+            .key_package_extensions(Extensions::single(extension).map_err(MemberError::mls)?)
+            .leaf_node_capabilities(self.capabilities())
             .leaf_node_extensions(Self::leaf_extensions()?)
             .build(suite, &self.provider, &signing.signer, signing.credential.clone())
             .map_err(MemberError::mls)?;
@@ -234,9 +303,16 @@ pub(crate) fn content_media_types() -> Vec<MediaType> {
     ]
 }
 
-/// The client URI that a credential names.
+/// The client that a credential names: by its URI, or by its pseudonym.
 pub(crate) fn client_of(credential: &Credential) -> Result<ClientUri, MemberError> {
-    let basic = BasicCredential::try_from(credential.clone())
-        .map_err(|_| MemberError::Refused("a credential that is not basic"))?;
-    ClientUri::from_octets(basic.identity()).map_err(|_| MemberError::Refused("a credential that is no client URI"))
+    let client = credential_of(credential).client();
+    client.map_err(|_| MemberError::Refused("a credential that names no client"))
+}
+
+/// A credential as the drafts' structures hold it.
+pub(crate) fn credential_of(credential: &Credential) -> mls::Credential {
+    mls::Credential {
+        credential_type: credential.credential_type().into(),
+        content: Bytes::copy_from_slice(credential.serialized_content()),
+    }
 }

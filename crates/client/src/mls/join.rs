@@ -1,6 +1,7 @@
 //! Coming into a room: asking for others' KeyPackages, being welcomed, or joining from outside with the room's GroupInfo.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mimi::codec::{Decode as _, Encode as _};
@@ -18,13 +19,17 @@ use openmls_traits::types::HpkeKeyPair;
 
 use super::handshake::encoded;
 use super::identity::Identity;
-use super::{CIPHERSUITE, Joining, Member, MemberError, Received, Room, dictionary, profile, wire};
+use super::link::IdentityKey;
+use super::{CIPHERSUITE, Invitation, Joining, Member, MemberError, Received, Room, dictionary, profile, wire};
 
 /// The private half of one GroupInfoRequest.
 pub struct JoinKeys {
     room: RoomUri,
     suite: Ciphersuite,
     keys: HpkeKeyPair,
+    /// As whom this client asked.
+    identity: Arc<Identity>,
+    identity_key: Option<IdentityKey>,
 }
 
 impl fmt::Debug for JoinKeys {
@@ -39,7 +44,7 @@ impl Member {
     /// KeyMaterialRequest (mimi-protocol §5.2), signed, for one KeyPackage of each client of `target`.
     pub fn key_material_request(&self, room: &RoomUri, target: &UserUri) -> Result<Bytes, MemberError> {
         let suite = self.rooms.get(room).map_or(CIPHERSUITE, Room::suite);
-        wire::key_material_request(&self.identity, &self.user(), target, room, suite)
+        wire::key_material_request(self.identity_in(room), target, room, suite)
     }
 
     /// The KeyPackages of a KeyMaterialResponse: of the clients that gave one, when the user consented.
@@ -59,10 +64,42 @@ impl Member {
         suite: Ciphersuite,
         joining_code: Option<Bytes>,
     ) -> Result<(Bytes, JoinKeys), MemberError> {
-        let keys = self.identity.hpke_key_pair(suite)?;
-        let request = wire::group_info_request(&self.identity, suite, &keys.public, joining_code)?;
-        let room = room.clone();
-        Ok((request, JoinKeys { room, suite, keys }))
+        self.ask_group_info(room, suite, self.identity.clone(), None, joining_code)
+    }
+
+    /// The same for a minimal-metadata room to which this client was invited, under a pseudonym of its user: that of another
+    /// client that is in the room, or where the room lets anybody in, a new one.
+    ///
+    /// # Errors
+    /// The pseudonym is of another provider.
+    pub fn group_info_request_under(
+        &self,
+        invitation: &Invitation,
+        pseudonym: &UserUri,
+    ) -> Result<(Bytes, JoinKeys), MemberError> {
+        let Invitation { room, suite, key } = invitation;
+        let identity = Arc::new(self.under(pseudonym, *suite, key)?);
+        self.ask_group_info(room, *suite, identity, Some(key.clone()), None)
+    }
+
+    fn ask_group_info(
+        &self,
+        room: &RoomUri,
+        suite: Ciphersuite,
+        identity: Arc<Identity>,
+        identity_key: Option<IdentityKey>,
+        joining_code: Option<Bytes>,
+    ) -> Result<(Bytes, JoinKeys), MemberError> {
+        let keys = identity.hpke_key_pair(suite)?;
+        let request = wire::group_info_request(&identity, suite, &keys.public, joining_code)?;
+        let keys = JoinKeys {
+            room: room.clone(),
+            suite,
+            keys,
+            identity,
+            identity_key,
+        };
+        Ok((request, keys))
     }
 
     /// UpdateRequest with the external commit that brings this client into the room whose GroupInfoResponse this is.
@@ -77,7 +114,8 @@ impl Member {
         keys: &JoinKeys,
         role: Option<u32>,
     ) -> Result<Bytes, MemberError> {
-        let grant = wire::group_info_response(&self.identity, &keys.room, keys.suite, &keys.keys, response)?;
+        let identity = &keys.identity;
+        let grant = wire::group_info_response(identity, &keys.room, keys.suite, &keys.keys, response)?;
         let group_info = VerifiableGroupInfo::tls_deserialize_exact_bytes(&grant.group_info)
             .map_err(|_| MemberError::Malformed("the GroupInfo"))?;
         let suite = group_info.ciphersuite();
@@ -93,8 +131,7 @@ impl Member {
             .iter()
             .filter_map(|octets| proposal(octets))
             .collect::<Vec<_>>();
-        let entry = self.entry(group_info.group_context().extensions(), role)?;
-        let identity = &self.identity;
+        let entry = entry(&identity.uri.user(), group_info.group_context().extensions(), role)?;
         let (provider, signing) = (&identity.provider, identity.signing(suite));
         let mut builder = MlsGroup::external_commit_builder()
             .with_proposals(pending)
@@ -102,7 +139,7 @@ impl Member {
             .with_config(profile::join_config())
             .build_group(provider, group_info, signing.credential.clone())
             .map_err(MemberError::mls)?
-            .leaf_node_parameters(Identity::leaf_parameters()?);
+            .leaf_node_parameters(identity.leaf_parameters()?);
         if let Some(entry) = &entry {
             let update = AppDataUpdateProposal::update(ComponentId::PARTICIPANT_LIST.0, entry.encode());
             builder = builder.add_app_data_update_proposal(update);
@@ -129,28 +166,14 @@ impl Member {
             &encoded(&group_info)?,
             &encoded(&group.export_ratchet_tree())?,
         )?;
-        self.joining.insert(keys.room.clone(), Joining { group, commit });
+        let joining = Joining {
+            group,
+            commit,
+            identity: identity.clone(),
+            identity_key: keys.identity_key.clone(),
+        };
+        self.joining.insert(keys.room.clone(), joining);
         Ok(request)
-    }
-
-    /// The update that makes this client's user a participant, unless it is one.
-    fn entry(
-        &self,
-        extensions: &Extensions<GroupContext>,
-        role: Option<u32>,
-    ) -> Result<Option<ParticipantListUpdate>, MemberError> {
-        let user = self.user();
-        if dictionary::participants(extensions)?
-            .position(user.as_str().as_bytes())
-            .is_some()
-        {
-            return Ok(None);
-        }
-        let role = role.ok_or_else(|| MemberError::NotAParticipant(user.clone()))?;
-        Ok(Some(ParticipantListUpdate {
-            added: vec![wire::participant(&user, role)],
-            ..ParticipantListUpdate::default()
-        }))
     }
 
     pub(super) fn receive_welcome(
@@ -159,7 +182,18 @@ impl Member {
         welcome: Welcome,
         tree: &RatchetTreeOption,
     ) -> Result<Received, MemberError> {
-        let provider = &self.identity.provider;
+        let references: Vec<_> = welcome.secrets().iter().map(|secret| secret.new_member()).collect();
+        let mask = self.mask_of(references.iter().map(|reference| reference.as_slice()));
+        let (identity, key) = match mask.map(|mask| &self.masks[mask]) {
+            Some(mask) if mask.room != *room => {
+                return Ok(Received::OutOfStep(
+                    "a Welcome into another room than the invitation's".to_owned(),
+                ));
+            }
+            Some(mask) => (mask.identity.clone(), Some(mask.key.clone())),
+            None => (self.identity.clone(), None),
+        };
+        let provider = &identity.provider;
         let join = match StagedWelcome::build_from_welcome(provider, &profile::join_config(), welcome) {
             Ok(join) => join,
             Err(WelcomeError::NoMatchingKeyPackage) => return Ok(Received::NotForMe),
@@ -182,9 +216,31 @@ impl Member {
         let group = staged.into_group(provider).map_err(MemberError::mls)?;
         let epoch = group.epoch().as_u64();
         self.joining.remove(room);
-        self.rooms.insert(room.clone(), Room::new(group));
+        if let Some(mask) = mask {
+            self.masks.swap_remove(mask);
+        }
+        self.rooms.insert(room.clone(), Room::new(group, identity, key));
         Ok(Received::Joined { epoch })
     }
+}
+
+/// The update that makes a user a participant, unless it is one.
+fn entry(
+    user: &UserUri,
+    extensions: &Extensions<GroupContext>,
+    role: Option<u32>,
+) -> Result<Option<ParticipantListUpdate>, MemberError> {
+    if dictionary::participants(extensions)?
+        .position(user.as_str().as_bytes())
+        .is_some()
+    {
+        return Ok(None);
+    }
+    let role = role.ok_or_else(|| MemberError::NotAParticipant(user.clone()))?;
+    Ok(Some(ParticipantListUpdate {
+        added: vec![wire::participant(user, role)],
+        ..ParticipantListUpdate::default()
+    }))
 }
 
 /// The group that came under a room's name says itself that it is that room's.

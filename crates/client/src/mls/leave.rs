@@ -49,9 +49,8 @@ impl Member {
     }
 
     fn depart(&mut self, room: &RoomUri, departure: Departure) -> Result<Bytes, MemberError> {
-        let user = self.user();
-        let Self { identity, rooms, .. } = self;
-        let state = rooms.get_mut(room).ok_or(MemberError::NotInRoom)?;
+        let state = self.rooms.get_mut(room).ok_or(MemberError::NotInRoom)?;
+        let user = state.identity.uri.user();
         if state.pending.is_some() {
             return Err(MemberError::Unanswered);
         }
@@ -68,7 +67,7 @@ impl Member {
             list = position.filter(|position| !state.operated_on().contains(position));
         }
         let before = state.proposal_refs();
-        let proposed = propose(identity, state, &others, list.map(removal));
+        let proposed = propose(state, &others, list.map(removal));
         let mut made: Vec<ProposalRef> = state.proposal_refs();
         made.retain(|reference| !before.contains(reference));
         state.pending = Some(Pending::Proposals(made));
@@ -107,11 +106,11 @@ impl Room {
 
 /// The proposals of a departure, each an MLSMessage; they are pending in the group from now on.
 fn propose(
-    identity: &Identity,
     state: &mut Room,
     others: &[LeafNodeIndex],
     list: Option<ParticipantListUpdate>,
 ) -> Result<Vec<Vec<u8>>, MemberError> {
+    let identity = state.identity.clone();
     let (provider, signer) = (&identity.provider, &identity.signing(state.suite()).signer);
     let group = &mut state.group;
     let mut proposals = vec![

@@ -13,8 +13,10 @@ mod handshake;
 mod identity;
 mod join;
 mod leave;
+mod link;
 mod participants;
 mod profile;
+mod pseudonym;
 mod receive;
 mod recent;
 mod rules;
@@ -23,6 +25,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mimi::codec::Decode as _;
@@ -36,11 +39,14 @@ pub use handshake::Answered;
 pub use identity::{CIPHERSUITE, CIPHERSUITES, POST_QUANTUM};
 pub use join::JoinKeys;
 pub use profile::{ADMIN, BANNED, MODERATOR, ORDINARY, RoomProfile};
+pub use pseudonym::{Invitation, Linked};
 pub use receive::{Message, Received};
 
 use early::Early;
 use identity::{Identity, client_of};
 use leave::Departure;
+use link::IdentityKey;
+use pseudonym::Mask;
 use recent::Recent;
 
 /// Why a [`Member`] does not do what it was asked. Nothing has changed then.
@@ -108,6 +114,10 @@ enum Pending {
 /// One room as this client sees it.
 struct Room {
     group: MlsGroup,
+    /// As whom this client is in it.
+    identity: Arc<Identity>,
+    /// In a minimal-metadata room.
+    identity_key: Option<IdentityKey>,
     /// Epoch in which this client came in: older messages are not for it.
     entered: u64,
     pending: Option<Pending>,
@@ -123,10 +133,12 @@ struct Room {
 
 impl Room {
     /// A room that this client comes into. It may break its rules already.
-    fn new(group: MlsGroup) -> Self {
+    fn new(group: MlsGroup, identity: Arc<Identity>, identity_key: Option<IdentityKey>) -> Self {
         let mut room = Self {
             entered: group.epoch().as_u64(),
             group,
+            identity,
+            identity_key,
             pending: None,
             bundles: Vec::new(),
             leaving: None,
@@ -136,7 +148,10 @@ impl Room {
         };
         room.distrust = room
             .view()
-            .and_then(|view| view.check())
+            .and_then(|view| {
+                view.check()?;
+                room.check_credentials(&view)
+            })
             .err()
             .map(|violation| violation.to_string());
         room
@@ -177,6 +192,8 @@ impl Room {
 struct Joining {
     group: MlsGroup,
     commit: Vec<u8>,
+    identity: Arc<Identity>,
+    identity_key: Option<IdentityKey>,
 }
 
 /// What a new room's hub is given (mimi-protocol has no request for it: creation is local to a provider).
@@ -190,7 +207,9 @@ pub struct Founding {
 
 /// One client of a user.
 pub struct Member {
-    identity: Identity,
+    identity: Arc<Identity>,
+    /// Pseudonyms for rooms that this client is not in yet.
+    masks: Vec<Mask>,
     rooms: BTreeMap<RoomUri, Room>,
     joining: BTreeMap<RoomUri, Joining>,
 }
@@ -208,7 +227,8 @@ impl Member {
     /// A client with a new signature key, in no room. Its credential is basic and holds its URI.
     pub fn new(client: ClientUri) -> Result<Self, MemberError> {
         Ok(Self {
-            identity: Identity::new(client)?,
+            identity: Arc::new(Identity::new(client)?),
+            masks: Vec::new(),
             rooms: BTreeMap::new(),
             joining: BTreeMap::new(),
         })
@@ -234,6 +254,11 @@ impl Member {
         (0..count)
             .map(|_| self.identity.key_package(suite).map(Bytes::from))
             .collect()
+    }
+
+    /// A new KeyPackage of last resort of cipher suite 0x0001: the provider gives it when there is no other.
+    pub fn last_resort_key_package(&self) -> Result<Bytes, MemberError> {
+        Ok(self.identity.last_resort_key_package(CIPHERSUITE)?.into())
     }
 
     /// The rooms this client is in.
@@ -328,11 +353,16 @@ impl Member {
         self.rooms.get(room).ok_or(MemberError::NotInRoom)
     }
 
+    /// As whom this client is in the room, or would come into it from outside.
+    fn identity_in(&self, room: &RoomUri) -> &Arc<Identity> {
+        self.rooms.get(room).map_or(&self.identity, |state| &state.identity)
+    }
+
     /// Forgets a room and its secrets: this client is not in it any more, or never was.
     pub fn forget(&mut self, room: &RoomUri) {
         if let Some(mut state) = self.rooms.remove(room) {
             // Memory only: nothing can fail, and nothing else could be done about it.
-            let _ = state.group.delete(self.identity.provider.storage());
+            let _ = state.group.delete(state.identity.provider.storage());
         }
     }
 }

@@ -26,6 +26,7 @@ impl Member {
             .iter()
             .map(|octets| self.checked_key_package(octets, suite, user))
             .collect::<Result<Vec<_>, _>>()?;
+        self.check_links(room, &adds)?;
         let participants = self.room(room)?.participants()?;
         let list = participants
             .position(user.as_str().as_bytes())

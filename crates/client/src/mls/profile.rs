@@ -21,6 +21,7 @@ use openmls::prelude::{
 
 use policy::Preset;
 use policy::preset::UnknownPreset;
+use policy::pseudonyms::PSEUDONYMOUS;
 
 use super::identity::{Identity, content_media_types};
 use super::{CIPHERSUITE, MemberError, wire};
@@ -71,6 +72,8 @@ pub struct RoomProfile {
     pub framed: bool,
     /// Who is in its list from the beginning beside the founder, as ordinary users.
     pub participants: Vec<UserUri>,
+    /// Whether it is a minimal-metadata room (mimi-protocol §6): everybody in it goes by a pseudonym.
+    pub minimal_metadata: bool,
     /// More components of its policy, as they are encoded; those that there are anyway are replaced.
     pub policies: BTreeMap<ComponentId, Bytes>,
 }
@@ -87,6 +90,7 @@ impl Default for RoomProfile {
             franked: true,
             framed: true,
             participants: Vec::new(),
+            minimal_metadata: false,
             policies: BTreeMap::new(),
         }
     }
@@ -122,7 +126,7 @@ impl RoomProfile {
         for (component, data) in self.components(identity, room, &hub)? {
             dictionary.insert(component.0, data);
         }
-        let (extensions, proposals, credentials) = required();
+        let (extensions, proposals, credentials) = required(identity);
         let extensions = Extensions::from_vec(vec![
             Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
                 &extensions,
@@ -136,7 +140,7 @@ impl RoomProfile {
         let config = MlsGroupCreateConfig::builder()
             .wire_format_policy(MIXED_PLAINTEXT_WIRE_FORMAT_POLICY)
             .ciphersuite(self.suite)
-            .capabilities(Identity::capabilities())
+            .capabilities(identity.capabilities())
             .with_leaf_node_extensions(Identity::leaf_extensions()?)
             .map_err(MemberError::mls)?
             .max_past_epochs(PAST_EPOCHS)
@@ -198,7 +202,7 @@ impl RoomProfile {
 
     /// The components that are rules.
     fn policy(&self, hub: &mimi::mls::ExternalSender) -> Result<BTreeMap<ComponentId, Vec<u8>>, MemberError> {
-        let operation = OperationalParameters {
+        let mut operation = OperationalParameters {
             handshake_formats: vec![mimi::mls::wire_format::PUBLIC_MESSAGE],
             external_proposal_allowed: true,
             external_commit_allowed: true,
@@ -212,17 +216,21 @@ impl RoomProfile {
             max_buffered_messages: WAITING_MAX,
             ..OperationalParameters::default()
         };
+        if self.minimal_metadata {
+            operation.mandatory_capabilities.credentials = vec![PSEUDONYMOUS];
+        }
         let preset = self.preset.unwrap_or(Preset::Cooperative);
         let mut components = preset.components(&hub.credential, &operation);
         if self.preset.is_none() {
             components.insert(ComponentId::ROLES_LIST, self.roles().encode().into());
         }
-        if !self.policies.is_empty() {
+        if self.minimal_metadata || !self.policies.is_empty() {
             let base = &components[&ComponentId::BASE_ROOM_POLICY];
             let mut base =
                 BaseRoomPolicy::decode_exact(base).map_err(|_| MemberError::Malformed("a preset's base policy"))?;
             let new = self.policies.keys().filter(|id| !components.contains_key(id));
             base.policy_component_ids.extend(new);
+            base.pseudonyms_allowed |= self.minimal_metadata;
             components.insert(ComponentId::BASE_ROOM_POLICY, base.encode().into());
         }
         components.extend(self.policies.clone());
@@ -285,7 +293,7 @@ impl RoomProfile {
 }
 
 /// Extensions, proposals and credentials that every client of a room must support.
-pub(super) fn required() -> (Vec<ExtensionType>, Vec<ProposalType>, Vec<CredentialType>) {
+pub(super) fn required(identity: &Identity) -> (Vec<ExtensionType>, Vec<ProposalType>, Vec<CredentialType>) {
     (
         vec![ExtensionType::AppDataDictionary],
         vec![
@@ -293,7 +301,7 @@ pub(super) fn required() -> (Vec<ExtensionType>, Vec<ProposalType>, Vec<Credenti
             ProposalType::AppEphemeral,
             ProposalType::SelfRemove,
         ],
-        vec![CredentialType::Basic],
+        vec![identity.credential_type()],
     )
 }
 

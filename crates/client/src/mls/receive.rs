@@ -103,7 +103,8 @@ impl Member {
             && first.group_id() == state.group.group_id()
             && first.epoch() == state.group.epoch()
         {
-            let proposed = state.receive_proposals(&self.identity, room, first, more)?;
+            let identity = state.identity.clone();
+            let proposed = state.receive_proposals(&identity, room, first, more)?;
             if matches!(proposed, Received::AgainstRules { .. } | Received::OutOfStep(_)) {
                 return Ok(proposed);
             }
@@ -146,22 +147,23 @@ impl Member {
         if message.group_id() != state.group.group_id() {
             return Ok(Received::NotForMe);
         }
+        let identity = state.identity.clone();
         let epoch = message.epoch().as_u64();
         let current = state.group.epoch().as_u64();
         match message.content_type() {
             _ if epoch < state.entered => Ok(Received::NotForMe),
             _ if epoch > current => Ok(state.receive_early(&message, fanout)),
-            ContentType::Application => state.receive_application(&self.identity, room, message, fanout),
+            ContentType::Application => state.receive_application(&identity, room, message, fanout),
             _ if epoch < current => Ok(Received::Duplicate),
             ContentType::Proposal => {
                 let more = match &fanout.content {
                     FanoutContent::Proposals { proposals } => proposals.get(1..).unwrap_or_default(),
                     _ => &[],
                 };
-                state.receive_proposals(&self.identity, room, message, more)
+                state.receive_proposals(&identity, room, message, more)
             }
             ContentType::Commit => {
-                let received = state.receive_commit(&self.identity, room, message)?;
+                let received = state.receive_commit(&identity, room, message)?;
                 if received == Received::Removed {
                     self.forget(room);
                 }

@@ -37,6 +37,12 @@ impl Room {
         senders.filter_map(|sender| credential_of(sender)?.provider()).collect()
     }
 
+    /// Whether each client's credential is of the kind that the room has.
+    pub(super) fn check_credentials(&self, view: &RoomView) -> Result<(), Violation> {
+        let mut members = self.group.members();
+        members.try_for_each(|member| view.check_credential(member.credential.credential_type().into()))
+    }
+
     /// Whether the proposals that wait keep the rules, in the order in which the hub accepted them.
     pub(super) fn judge_proposals(&self, room: &RoomUri) -> Result<(), Violation> {
         let queued: BTreeMap<&[u8], &QueuedProposal> = self
@@ -52,6 +58,10 @@ impl Room {
     /// Whether a commit keeps the rules, and makes of the components what its proposals say.
     pub(super) fn judge_commit(&self, room: &RoomUri, sender: &Sender, staged: &StagedCommit) -> Result<(), Violation> {
         let external = matches!(sender, Sender::NewMemberCommit);
+        if let Some(leaf) = staged.update_path_leaf_node() {
+            self.view()?
+                .check_credential(leaf.credential().credential_type().into())?;
+        }
         if !external && staged.queued_proposals().next().is_none() {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use mimi::codec::{Decode as _, DecodeError, Encode as _};
 use mimi::group_info::{GroupInfoRatchetTreeTbe, GroupInfoRefusal, GroupInfoRequest, GroupInfoResponse};
 use mimi::key_material::{KeyMaterialRequest, KeyMaterialResponse, KeyMaterialUserCode};
-use mimi::mls::{self, Credential, ExternalSender, GroupInfo, Message, RatchetTree, RequiredCapabilities};
+use mimi::mls::{self, ExternalSender, GroupInfo, Message, RatchetTree, RequiredCapabilities};
 use mimi::submit::{SubmitMessageRequest, SubmitMessageResponse, SubmitOutcome};
 use mimi::update::{
     GroupInfoOption, HandshakeBundle, RatchetTreeOption, UpdateOutcome, UpdateRequest, UpdateRoomResponse,
@@ -86,15 +86,14 @@ pub(super) fn answered(response: &[u8]) -> Result<Answered, MemberError> {
 
 pub(super) fn key_material_request(
     identity: &Identity,
-    user: &UserUri,
     target: &UserUri,
     room: &RoomUri,
     suite: Ciphersuite,
 ) -> Result<Bytes, MemberError> {
-    let (extension_types, proposal_types, credential_types) = profile::required();
+    let (extension_types, proposal_types, credential_types) = profile::required(identity);
     let mut request = KeyMaterialRequest {
         protocol: Protocol::Mls10,
-        requesting_user: user.into(),
+        requesting_user: (&identity.uri.user()).into(),
         target_user: target.into(),
         room_id: room.into(),
         acceptable_ciphersuites: vec![suite.into()],
@@ -104,7 +103,7 @@ pub(super) fn key_material_request(
             credential_types: credential_types.iter().map(|&number| number.into()).collect(),
         },
         requester_signature_key: Bytes::copy_from_slice(identity.signing(suite).signer.public()),
-        requester_credential: credential(identity),
+        requester_credential: identity.credential(suite),
         signature: Bytes::new(),
     };
     request.signature = identity.sign(suite, KeyMaterialRequest::LABEL, &request.tbs())?.into();
@@ -145,7 +144,7 @@ pub(super) fn group_info_request(
         protocol: Protocol::Mls10,
         cipher_suite: suite.into(),
         requesting_signature_key: Bytes::copy_from_slice(identity.signing(suite).signer.public()),
-        requesting_credential: credential(identity),
+        requesting_credential: identity.credential(suite),
         group_info_public_key: Bytes::copy_from_slice(public_key),
         joining_code,
         signature: Bytes::new(),
@@ -214,10 +213,6 @@ pub(super) fn group_info_response(
             .collect(),
         hub_sender: success.hub_sender.clone(),
     })
-}
-
-fn credential(identity: &Identity) -> Credential {
-    Credential::basic(Bytes::copy_from_slice(identity.uri.as_str().as_bytes()))
 }
 
 /// A participant as an update of the list adds it.

@@ -74,7 +74,7 @@ impl Session {
     /// Reports messages of one user to the hub, which then can tell that they came through it.
     pub async fn report_abuse(&self, room: &RoomUri, messages: &[Message], note: &str) -> Result<(), SessionError> {
         let shared = &self.shared;
-        let report = shared.member().report(messages, 0, note)?;
+        let report = shared.member().report(room, messages, 0, note)?;
         Ok(persist(shared.deadline(), || {
             shared.api.report_abuse(&shared.client, room, report.clone())
         })

@@ -7,6 +7,7 @@
 mod assets;
 mod contacts;
 mod messages;
+mod pseudonyms;
 mod reader;
 mod retry;
 
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::api::{Api, ApiError};
 use crate::asset::AssetError;
-use crate::mls::{Answered, CIPHERSUITE, Member, MemberError, Received, RoomProfile};
+use crate::mls::{Answered, CIPHERSUITE, Founding, JoinKeys, Member, MemberError, Received, RoomProfile};
 use openmls::prelude::Ciphersuite;
 use proto::provider::WhoAmIResponse;
 use retry::persist;
@@ -173,6 +174,16 @@ impl Session {
         Ok(available)
     }
 
+    /// Uploads a KeyPackage of last resort, given when no other is left. Returns how many are unclaimed now.
+    pub async fn upload_last_resort(&self) -> Result<u32, SessionError> {
+        let shared = &self.shared;
+        let last = vec![shared.member().last_resort_key_package()?];
+        let uploaded = persist(shared.deadline(), || {
+            shared.api.upload_key_packages(&shared.client, last.clone())
+        });
+        Ok(uploaded.await?.available)
+    }
+
     /// Founds a room at this user's provider.
     pub async fn create_room(&self, room: &RoomUri, profile: &RoomProfile) -> Result<(), SessionError> {
         let shared = &self.shared;
@@ -185,17 +196,26 @@ impl Session {
         let _turn = shared.turn(room).await;
         persist(deadline, || shared.api.follow(&shared.client, room)).await?;
         let founding = shared.member().create_room(room, hub_sender, profile)?;
+        let founded = self.hand_in(room, &founding, deadline).await;
+        if founded.is_err() {
+            shared.member().forget(room);
+            let _ = shared.api.unfollow(&shared.client, room).await;
+        }
+        Ok(founded?)
+    }
+
+    /// Gives the hub a new room, and the provider the pseudonym under which this client is in it, if it has one there.
+    async fn hand_in(&self, room: &RoomUri, founding: &Founding, deadline: Instant) -> Result<(), ApiError> {
+        let shared = &self.shared;
+        let name = shared.member().user_in(room);
+        if name != shared.client.user() {
+            persist(deadline, || shared.api.register_pseudonym(&shared.client, &name)).await?;
+        }
         let founded = persist(deadline, || {
             let (group_info, tree) = (founding.group_info.clone(), founding.ratchet_tree.clone());
             shared.api.create_room(&shared.client, room, group_info, tree)
-        })
-        .await;
-        if let Err(error) = founded {
-            shared.member().forget(room);
-            let _ = shared.api.unfollow(&shared.client, room).await;
-            return Err(error.into());
-        }
-        Ok(())
+        });
+        founded.await.map(drop)
     }
 
     /// Adds a user in a role, with a KeyPackage of each of its clients. Returns when the hub accepted the commit.
@@ -252,11 +272,22 @@ impl Session {
     }
 
     async fn join_with(&self, room: &RoomUri, role: Option<u32>, code: Option<&Bytes>) -> Result<u64, SessionError> {
+        let ask = |member: &Member, suite| member.group_info_request_with(room, suite, code.cloned());
+        self.join_as(room, role, ask).await
+    }
+
+    /// Joins by what `ask` asks for, in a cipher suite.
+    async fn join_as(
+        &self,
+        room: &RoomUri,
+        role: Option<u32>,
+        ask: impl Fn(&Member, Ciphersuite) -> Result<(Bytes, JoinKeys), MemberError>,
+    ) -> Result<u64, SessionError> {
         let shared = &self.shared;
         let deadline = shared.deadline();
         let _turn = shared.turn(room).await;
         persist(deadline, || shared.api.follow(&shared.client, room)).await?;
-        let joined = self.join_once_followed(room, role, code, deadline).await;
+        let joined = self.join_once_followed(room, role, ask, deadline).await;
         if joined.is_err() && shared.member().epoch(room).is_none() {
             let _ = shared.api.unfollow(&shared.client, room).await;
         }
@@ -267,13 +298,13 @@ impl Session {
         &self,
         room: &RoomUri,
         role: Option<u32>,
-        code: Option<&Bytes>,
+        ask: impl Fn(&Member, Ciphersuite) -> Result<(Bytes, JoinKeys), MemberError>,
         deadline: Instant,
     ) -> Result<u64, SessionError> {
         let shared = &self.shared;
         let mut suite = CIPHERSUITE;
         loop {
-            let (request, keys) = shared.member().group_info_request_with(room, suite, code.cloned())?;
+            let (request, keys) = ask(&shared.member(), suite)?;
             let response = persist(deadline, || {
                 shared.api.group_info(&shared.client, room, request.clone())
             })

@@ -24,7 +24,8 @@ use mimi::{ClientUri, Protocol};
 use proto::follower::{Done, Event, EventsRequest, UploadResponse, events_request};
 use proto::provider::provider_server::{Provider, ProviderServer};
 use proto::provider::{
-    Answer, CreateRoomRequest, FollowCall, HubSender, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
+    Answer, CreateRoomRequest, FollowCall, HubSender, RegisterPseudonymRequest, RoomCall, UploadKeyPackagesRequest,
+    WhoAmIRequest, WhoAmIResponse,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -226,6 +227,7 @@ impl Provider for Fake {
                     sender: state.relay.sender_of(suite).encode().into(),
                 })
                 .collect(),
+            minimal_metadata: false,
         }))
     }
 
@@ -245,6 +247,10 @@ impl Provider for Fake {
             stored: request.key_packages.len() as u32,
             available: inbox.key_packages.len() as u32,
         }))
+    }
+
+    async fn register_pseudonym(&self, _: Request<RegisterPseudonymRequest>) -> Result<Response<Done>, Status> {
+        Err(Status::unimplemented("no pseudonyms here"))
     }
 
     async fn create_room(&self, request: Request<CreateRoomRequest>) -> Result<Response<Answer>, Status> {

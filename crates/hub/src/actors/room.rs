@@ -61,6 +61,9 @@ impl RoomActor {
             (State::Absent, Request::Command(_) | Request::Follow) => Err(Outcome::UnknownRoom),
             (State::Absent, Request::Found(founding)) => {
                 let (room, applied) = Room::found(self.id.clone(), founding, now, keys).map_err(|r| self.refuse(r))?;
+                if room.view().is_minimal_metadata() && !self.served.options.minimal_metadata {
+                    return Err(self.refuse(Refusal::NotAllowed("minimal-metadata rooms are switched off here")));
+                }
                 Ok(Step::Take(Taken::Room(Box::new(room), applied)))
             }
             (State::Open(room), Request::Found(founding)) if room.is_as_founded(&founding) => {

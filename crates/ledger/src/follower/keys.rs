@@ -89,6 +89,10 @@ pub(super) fn pseudonym(pseudonym: &UserUri) -> Vec<u8> {
     Key::table(b'y').text(pseudonym.as_str()).into_octets()
 }
 
+pub(super) fn pseudonyms(user: &UserUri) -> Vec<u8> {
+    Key::table(b'n').text(user.as_str()).into_octets()
+}
+
 pub(super) fn owner(reference: &[u8]) -> Vec<u8> {
     Key::table(b'o').octets(reference).into_octets()
 }

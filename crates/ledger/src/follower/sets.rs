@@ -54,7 +54,13 @@ struct PseudonymRow {
     user: String,
 }
 
-/// The rows of KeyPackage sets, in one transaction.
+#[derive(Clone, PartialEq, Message)]
+struct CountRow {
+    #[prost(uint64, tag = "1")]
+    count: u64,
+}
+
+/// The rows of pseudonyms and KeyPackage sets, in one transaction.
 #[derive(Debug)]
 pub struct Sets<'a>(pub &'a mut Transaction);
 
@@ -69,12 +75,28 @@ impl Sets<'_> {
         Ok(Some(user))
     }
 
-    /// Adds a set, whose clients exist from now on.
-    pub fn put(&mut self, user: &UserUri, set: &KeyPackageSet) {
+    /// How many pseudonyms the user has had.
+    pub async fn count(&self, user: &UserUri) -> Result<u64, FollowerError> {
+        let Some(octets) = self.0.get(&keys::pseudonyms(user)).await? else {
+            return Ok(0);
+        };
+        let row: CountRow = value::decode(&octets)?;
+        Ok(row.count)
+    }
+
+    /// Makes it a pseudonym of the user, for good: the last of as many as [`Sets::count`] says and one.
+    pub async fn name(&mut self, user: &UserUri, pseudonym: &UserUri) -> Result<(), FollowerError> {
+        let count = self.count(user).await? + 1;
         let row = PseudonymRow {
             user: user.as_str().to_owned(),
         };
-        self.0.set(keys::pseudonym(&set.pseudonym), value::encode(&row));
+        self.0.set(keys::pseudonym(pseudonym), value::encode(&row));
+        self.0.set(keys::pseudonyms(user), value::encode(&CountRow { count }));
+        Ok(())
+    }
+
+    /// Adds a set under a pseudonym of the user; its clients exist from now on.
+    pub fn put(&mut self, user: &UserUri, set: &KeyPackageSet) {
         let of = u32::try_from(set.members.len()).unwrap_or(u32::MAX);
         for (number, member) in (0..).zip(&set.members) {
             let row = MemberRow {
@@ -90,32 +112,17 @@ impl Sets<'_> {
         }
     }
 
+    /// The set under one pseudonym, if nobody was given it yet.
+    pub async fn of(&self, user: &UserUri, pseudonym: &UserUri) -> Result<Option<KeyPackageSet>, FollowerError> {
+        let range = keys::set(user, pseudonym).prefix();
+        let rows = self.0.range(range, SET_KEY_PACKAGES_MAX, false).await?;
+        Ok(whole(user, rows)?.pop())
+    }
+
     /// Sets that nobody was given yet: those that are whole within the first `limit` KeyPackages.
     pub async fn available(&self, user: &UserUri, limit: usize) -> Result<Vec<KeyPackageSet>, FollowerError> {
-        let prefix = keys::sets(user);
-        let rows = self.0.range(prefix.prefix(), limit, false).await?;
-        let mut sets: Vec<(KeyPackageSet, u32)> = Vec::new();
-        for (key, octets) in rows {
-            let (pseudonym, _) = key[prefix.len()..].split_last_chunk::<4>().unwrap_or((&[], &[0; 4]));
-            let pseudonym = keys::last_text(pseudonym, 0).and_then(|text| text.parse().ok());
-            let pseudonym: UserUri = pseudonym.ok_or(FollowerError::Damaged("not a pseudonym"))?;
-            let row: MemberRow = value::decode(&octets)?;
-            let member = SetMember {
-                client: row.client.parse().map_err(|_| FollowerError::Damaged("not a client"))?,
-                reference: row.reference,
-                key_package: row.key_package,
-                not_after: row.not_after,
-            };
-            match sets.last_mut() {
-                Some((set, _)) if set.pseudonym == pseudonym => set.members.push(member),
-                _ => {
-                    let members = vec![member];
-                    sets.push((KeyPackageSet { pseudonym, members }, row.of));
-                }
-            }
-        }
-        let whole = sets.into_iter().filter(|(set, of)| set.members.len() == *of as usize);
-        Ok(whole.map(|(set, _)| set).collect())
+        let rows = self.0.range(keys::sets(user).prefix(), limit, false).await?;
+        whole(user, rows)
     }
 
     /// How many KeyPackages of sets wait, up to `limit`.
@@ -127,4 +134,31 @@ impl Sets<'_> {
     pub fn take(&mut self, user: &UserUri, pseudonym: &UserUri) {
         self.0.clear_range(keys::set(user, pseudonym).prefix());
     }
+}
+
+/// The sets that rows make, without those of which a part is missing.
+fn whole(user: &UserUri, rows: Vec<(Bytes, Bytes)>) -> Result<Vec<KeyPackageSet>, FollowerError> {
+    let prefix = keys::sets(user);
+    let mut sets: Vec<(KeyPackageSet, u32)> = Vec::new();
+    for (key, octets) in rows {
+        let (pseudonym, _) = key[prefix.len()..].split_last_chunk::<4>().unwrap_or((&[], &[0; 4]));
+        let pseudonym = keys::last_text(pseudonym, 0).and_then(|text| text.parse().ok());
+        let pseudonym: UserUri = pseudonym.ok_or(FollowerError::Damaged("not a pseudonym"))?;
+        let row: MemberRow = value::decode(&octets)?;
+        let member = SetMember {
+            client: row.client.parse().map_err(|_| FollowerError::Damaged("not a client"))?,
+            reference: row.reference,
+            key_package: row.key_package,
+            not_after: row.not_after,
+        };
+        match sets.last_mut() {
+            Some((set, _)) if set.pseudonym == pseudonym => set.members.push(member),
+            _ => {
+                let members = vec![member];
+                sets.push((KeyPackageSet { pseudonym, members }, row.of));
+            }
+        }
+    }
+    let whole = sets.into_iter().filter(|(set, of)| set.members.len() == *of as usize);
+    Ok(whole.map(|(set, _)| set).collect())
 }

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::codec::{Decode as _, DecodeError, Encode as _, wire};
-use crate::identifier::IdentifierUri;
-use crate::uri::{ClientUri, Provider, UriError, UserUri};
+use super::PseudonymousCredential;
+use crate::codec::{Decode as _, DecodeError, wire};
+use crate::uri::{ClientUri, Provider, UriError};
 
 /// Credential (RFC 9420 §5.3). Every defined type holds one vector, which is kept as its octets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,69 +64,6 @@ impl Credential {
             None => ClientUri::from_octets(self.basic_identity().ok_or(UriError::Shape('d'))?),
         }
     }
-}
-
-/// PseudonymousCredential (mimi-protocol §6.1): a client of a minimal-metadata room. Who it is stands in a ciphertext that
-/// is opaque here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PseudonymousCredential {
-    /// The client, in one group.
-    pub client_pseudonym: IdentifierUri,
-    /// Its user: the same for all clients of the user in the group, and in the participant list.
-    pub user_pseudonym: IdentifierUri,
-    /// SignaturePublicKey of the leaf. The draft leaves out that it is a vector.
-    pub signature_public_key: Bytes,
-    /// IdentityLinkTBE, encrypted for the room's participants.
-    pub identity_link_ciphertext: Bytes,
-}
-wire!(PseudonymousCredential {
-    client_pseudonym,
-    user_pseudonym,
-    signature_public_key,
-    identity_link_ciphertext
-});
-
-impl PseudonymousCredential {
-    /// The client's pseudonym: `mimi://a.example/d/USER/CLIENT`, where both names are UUIDs and `mimi://a.example/u/USER`
-    /// is the pseudonym of the user.
-    ///
-    /// # Errors
-    /// The pseudonyms are not of this form, or not of one user.
-    pub fn client(&self) -> Result<ClientUri, UriError> {
-        let client = self.client_pseudonym.client()?;
-        let is_users = self.user_pseudonym.user()? == client.user();
-        let mut names = client.as_str().rsplit('/').take(2);
-        match is_users && names.all(is_uuid) {
-            true => Ok(client),
-            false => Err(UriError::Pseudonym),
-        }
-    }
-
-    /// The user's pseudonym, if it is that of the client's user.
-    ///
-    /// # Errors
-    /// As [`PseudonymousCredential::client`].
-    pub fn user(&self) -> Result<UserUri, UriError> {
-        self.client().map(|client| client.user())
-    }
-
-    /// The credential of these fields.
-    pub fn credential(&self) -> Credential {
-        Credential {
-            credential_type: Credential::PSEUDONYMOUS,
-            content: self.encode().into(),
-        }
-    }
-}
-
-/// Whether a name is a UUID in its one canonical spelling (RFC 9562 §4, in lower case). Which version it says is not asked.
-fn is_uuid(name: &str) -> bool {
-    let digit = |octet: u8| octet.is_ascii_digit() || (b'a'..=b'f').contains(&octet);
-    let fits = |(at, octet)| match at {
-        8 | 13 | 18 | 23 => octet == b'-',
-        _ => digit(octet),
-    };
-    name.len() == 36 && name.bytes().enumerate().all(fits)
 }
 
 /// RequiredCapabilities (RFC 9420 §11.1).

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use mimi::mls::{
-    Credential, GroupInfo, KeyPackage, LeafNode, Message, Proposal, PseudonymousCredential, RatchetTree, Welcome,
+    Credential, GroupInfo, IdentityLinkTbe, KeyPackage, LeafNode, Message, Proposal, PseudonymousCredential,
+    RatchetTree, Welcome,
 };
 use mimi::{Decode, Encode, IdentifierUri};
 use proptest::prelude::*;
@@ -268,6 +269,16 @@ pub(crate) fn pseudonymous_credentials() -> BoxedStrategy<PseudonymousCredential
             user_pseudonym: IdentifierUri(format!("mimi://a.example/u/{user}").into()),
             signature_public_key: key,
             identity_link_ciphertext: link,
+        })
+        .boxed()
+}
+
+pub(crate) fn identity_links() -> BoxedStrategy<IdentityLinkTbe> {
+    (octets(), credentials(), octets())
+        .prop_map(|(signature, client_credential, key)| IdentityLinkTbe {
+            pseudonymous_credential_signature: signature,
+            client_credential,
+            client_signature_key: key,
         })
         .boxed()
 }

@@ -10,10 +10,10 @@ use openmls::prelude::ProposalOrRefType;
 use openmls::prelude::{Proposal, QueuedProposal, StagedCommit};
 use policy::{Actor, Capability, Change, Evidence, RoomView, Stage, judge};
 
-use super::proposals::{Proposer, leaf_of};
+use super::proposals::Proposer;
 use crate::decision::CommitAppend;
 use crate::group::codec::encode_delta;
-use crate::group::{added, client_of, dictionary_after};
+use crate::group::{added, dictionary_after, leaf_of};
 use crate::room::CLIENTS_MAX;
 use crate::{Digest, Millis, Refusal, Room};
 
@@ -133,9 +133,14 @@ impl Room {
 
     /// The committer's leaf, whose client stays the same.
     fn committer_leaf(&self, actor: &Actor, message: &Message, staged: &StagedCommit) -> Result<u32, Refusal> {
-        let client = staged.update_path_leaf_node().map(|leaf| client_of(leaf.credential()));
-        if client.is_some_and(|client| client.as_ref() != actor.client()) {
-            return Err(Refusal::NotAllowed("a commit that gives its sender another name"));
+        if let Some(leaf) = staged.update_path_leaf_node() {
+            let leaf = leaf_of(leaf)?;
+            if Some(&leaf.client) != actor.client() {
+                return Err(Refusal::NotAllowed("a commit that gives its sender another name"));
+            }
+            self.committed
+                .check_credential(leaf.credential_type)
+                .map_err(|violation| Refusal::NotAllowed(violation.why()))?;
         }
         match message.sender() {
             Some(Sender::Member(leaf)) => Ok(leaf),
@@ -188,11 +193,7 @@ impl Room {
                 own.adds.push(joiner.clone());
                 let key = commit.leaf.as_ref().map(|leaf| leaf.view().signature_key);
                 own.evidence.join_code = key.and_then(|key| self.role_granted(&joiner.user(), key, now));
-                let leaf = commit
-                    .leaf
-                    .as_ref()
-                    .map(|leaf| leaf_of(joiner, &leaf.view()))
-                    .transpose()?;
+                let leaf = staged.update_path_leaf_node().map(leaf_of).transpose()?;
                 own.evidence.leaves.extend(leaf);
                 self.departures().collect()
             }

@@ -3,17 +3,14 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use mimi::mls::{
-    Credential, ExternalSender, LeafNode, LeafNodeView, Message, Proposal, ProposalKind, ProposalView, Sender,
-};
-use mimi::{ClientUri, Decode as _, Provider};
-use openmls::prelude::tls_codec::Serialize as _;
+use mimi::Provider;
+use mimi::mls::{Credential, ExternalSender, Message, Proposal, ProposalKind, ProposalView, Sender};
 use openmls::prelude::{Proposal as MlsProposal, QueuedProposal};
-use policy::{Actor, Capability, Change, Evidence, Leaf, Stage, judge, preauth};
+use policy::{Actor, Capability, Change, Evidence, Stage, judge, preauth};
 
 use crate::decision::ProposalsAppend;
 use crate::group::codec::encode_queued;
-use crate::group::{client_of, read_update, reference};
+use crate::group::{leaf_of, read_update, reference};
 use crate::own::Proposed;
 use crate::room::{Bundle, PENDING_MAX};
 use crate::{Digest, Millis, Refusal, Room};
@@ -210,14 +207,9 @@ impl Room {
         for queued in queued {
             match queued.proposal() {
                 MlsProposal::Add(add) => {
-                    let client = client_of(add.key_package().leaf_node().credential());
-                    let client = client.ok_or(Refusal::NotAllowed("a credential that names no client"))?;
-                    let unreadable = Refusal::NotAllowed("a leaf that cannot be read");
-                    let octets = add.key_package().leaf_node().tls_serialize_detached();
-                    let leaf = octets.ok().and_then(|octets| LeafNode::decode_exact(&octets).ok());
-                    let leaf = leaf_of(&client, &leaf.ok_or(unreadable)?.view())?;
+                    let leaf = leaf_of(add.key_package().leaf_node())?;
+                    change.adds.push(leaf.client.clone());
                     change.evidence.leaves.push(leaf);
-                    change.adds.push(client);
                 }
                 MlsProposal::Remove(remove) => {
                     let client = self.group.client(remove.removed().u32());
@@ -287,11 +279,6 @@ fn check_kind(proposer: &Proposer, message: &Message) -> Result<(), Refusal> {
             "a kind of proposal that this hub takes from no external sender",
         ))
     }
-}
-
-/// What a leaf says of its client.
-pub(super) fn leaf_of(client: &ClientUri, leaf: &LeafNodeView<'_>) -> Result<Leaf, Refusal> {
-    Leaf::of(client.clone(), leaf).map_err(|violation| Refusal::NotAllowed(violation.why()))
 }
 
 /// Proposals as they wait.

@@ -17,7 +17,7 @@ use openmls::group::{ProposalStore, PublicGroup, QueuedProposal};
 use openmls::key_packages::KeyPackageIn;
 use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::{
-    AppDataUpdateOperation, BasicCredential, Ciphersuite, Credential, GroupId, LeafNode, LeafNodeIndex, MlsMessageIn,
+    AppDataUpdateOperation, Ciphersuite, Credential, CredentialType, GroupId, LeafNode, LeafNodeIndex, MlsMessageIn,
     OpenMlsCrypto, ProcessedMessageContent, ProposalType, ProtocolMessage, ProtocolVersion, RatchetTreeIn,
     StagedCommit,
 };
@@ -150,6 +150,11 @@ impl Group {
             .treesync()
             .full_leaves()
             .map(|(_, leaf)| client_of(leaf.credential()))
+    }
+
+    /// What the leaves say of their clients.
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = Result<policy::Leaf, Refusal>> {
+        self.mls.treesync().full_leaves().map(|(_, leaf)| leaf_of(leaf))
     }
 
     /// RatchetTreeOption with the whole tree.
@@ -416,10 +421,31 @@ pub(crate) fn read_update(proposal: &openmls::prelude::AppDataUpdateProposal) ->
     }
 }
 
-/// The client that a credential names: the identity of a basic one is the client's URI.
+/// The client that a credential names: a basic one by its URI, a pseudonymous one by its pseudonym.
 pub(crate) fn client_of(credential: &Credential) -> Option<ClientUri> {
-    let basic = BasicCredential::try_from(credential.clone()).ok()?;
-    ClientUri::from_octets(basic.identity()).ok()
+    let content = credential.serialized_content();
+    match credential.credential_type() {
+        CredentialType::Basic => ClientUri::from_octets(content).ok(),
+        kind => {
+            let credential = mls::Credential {
+                credential_type: kind.into(),
+                content: Bytes::copy_from_slice(content),
+            };
+            credential.client().ok()
+        }
+    }
+}
+
+/// What a leaf says of its client.
+///
+/// # Errors
+/// The leaf cannot be read, or its credential is of no client or of another leaf.
+pub(crate) fn leaf_of(leaf: &LeafNode) -> Result<policy::Leaf, Refusal> {
+    let client = client_of(leaf.credential()).ok_or(Refusal::NotAllowed("a credential that names no client"))?;
+    let octets = leaf.tls_serialize_detached().ok();
+    let leaf = octets.and_then(|octets| mls::LeafNode::decode_exact(&octets).ok());
+    let leaf = leaf.ok_or(Refusal::NotAllowed("a leaf that cannot be read"))?;
+    policy::Leaf::of(client, &leaf.view()).map_err(|violation| Refusal::NotAllowed(violation.why()))
 }
 
 fn protocol_message(message: &Message) -> Result<ProtocolMessage, Refusal> {

@@ -74,6 +74,11 @@ impl World {
     /// Alice's room at a.example.
     pub fn found(profile: &RoomProfile) -> (Self, Member) {
         let (alice, founding, signer) = founding(profile);
+        (Self::of(founding, signer), alice)
+    }
+
+    /// A room that somebody founds, at a hub that signs with this.
+    pub fn of(founding: Founding, signer: SignatureKeyPair) -> Self {
         let now = Millis(1_000_000);
         let signer = Rc::new(signer);
         let (room, applied) = Room::found(id(), founding, now, &Signers::of(&signer)).unwrap();
@@ -88,7 +93,7 @@ impl World {
             crypto: OpenMlsRustCrypto::default(),
         };
         assert_eq!(world.keep(applied), Answer::Founded);
-        (world, alice)
+        world
     }
 
     /// Makes what was applied durable, and checks what has to hold then.

@@ -26,6 +26,8 @@ pub struct Raw {
     pub provider: OpenMlsRustCrypto,
     pub signer: SignatureKeyPair,
     pub group: Option<MlsGroup>,
+    /// Instead of its basic credential.
+    pub credential: Option<mimi::mls::Credential>,
     brought: usize,
 }
 
@@ -38,6 +40,8 @@ pub struct Wish {
     pub others: Vec<Proposal>,
     /// Leaves what is pending out.
     pub ignore_pending: bool,
+    /// Gives the committer this credential.
+    pub credential: Option<CredentialWithKey>,
 }
 
 /// A commit and what comes with it, before it is encoded.
@@ -74,6 +78,7 @@ impl Raw {
             provider: OpenMlsRustCrypto::default(),
             signer: SignatureKeyPair::new(CIPHERSUITE.signature_algorithm()).unwrap(),
             group: None,
+            credential: None,
             brought: 0,
         }
     }
@@ -91,8 +96,10 @@ impl Raw {
     }
 
     fn credential(&self) -> CredentialWithKey {
+        let basic = || mimi::mls::Credential::basic(self.uri.as_str().to_owned());
+        let credential = self.credential.clone().unwrap_or_else(basic);
         CredentialWithKey {
-            credential: BasicCredential::new(self.uri.as_str().as_bytes().to_vec()).into(),
+            credential: Credential::new(credential.credential_type.into(), credential.content.to_vec()),
             signature_key: self.signer.public().into(),
         }
     }
@@ -253,6 +260,15 @@ impl Raw {
         let mut builder = group
             .commit_builder()
             .consume_proposal_store(!wish.ignore_pending)
+            .leaf_node_parameters(
+                wish.credential
+                    .map(|credential| {
+                        LeafNodeParameters::builder()
+                            .with_credential_with_key(credential)
+                            .build()
+                    })
+                    .unwrap_or_default(),
+            )
             .propose_adds(wish.adds)
             .propose_removals(wish.removes.into_iter().map(LeafNodeIndex::new))
             .add_proposals(update)
@@ -397,7 +413,10 @@ fn capabilities() -> Capabilities {
             ProposalType::AppEphemeral,
             ProposalType::SelfRemove,
         ])
-        .credentials(vec![CredentialType::Basic])
+        .credentials(vec![
+            CredentialType::Basic,
+            CredentialType::Other(mimi::mls::Credential::PSEUDONYMOUS),
+        ])
         .build()
 }
 

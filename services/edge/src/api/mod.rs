@@ -4,28 +4,28 @@
 mod assets;
 mod contacts;
 mod events;
+mod key_packages;
 mod moderation;
+mod names;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use mimi::abuse::AbuseReport;
-use mimi::group_info::GroupInfoRequest;
 use mimi::limits::BODY_BYTES_MAX;
-use mimi::mls::{CipherSuite, KeyPackage};
-use mimi::submit::SubmitMessageRequest;
-use mimi::{ClientUri, Decode, RoomUri, UserUri};
+use mimi::mls::CipherSuite;
+use mimi::{ClientUri, RoomUri, UserUri};
 use prost::Message;
-use proto::follower::{Done, EventsRequest, FollowRequest, UploadRequest, UploadResponse};
+use proto::follower::{Done, EventsRequest, FollowRequest, UploadResponse};
 use proto::hub::CreateRoom;
 use proto::provider::assets_server::AssetsServer;
 use proto::provider::contacts_server::ContactsServer;
 use proto::provider::moderation_server::ModerationServer;
 use proto::provider::provider_server::{Provider as ProviderService, ProviderServer};
 use proto::provider::{
-    Answer, CreateRoomRequest, FollowCall, HubSender, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
+    Answer, CreateRoomRequest, FollowCall, HubSender, RegisterPseudonymRequest, RoomCall, UploadKeyPackagesRequest,
+    WhoAmIRequest, WhoAmIResponse,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -33,10 +33,11 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::assets::Assets;
-use crate::federation::{Asked, Endpoint, Federation, decode};
+use crate::federation::{Asked, Endpoint, Federation};
 use crate::limits::{CHUNK_BYTES_MAX, GRPC_BYTES_MAX};
 use crate::reply::Reply;
 use crate::tokens::Tokens;
+use names::Speaker;
 
 /// What the provider API is made of.
 pub(crate) struct ApiParts {
@@ -150,13 +151,13 @@ impl Api {
         &self,
         endpoint: Endpoint,
         request: Request<RoomCall>,
-        check: impl FnOnce(&Actor, &Bytes) -> Result<(), Reply>,
+        speaker: fn(&Bytes) -> Result<Speaker, Reply>,
     ) -> Result<Response<Answer>, Status> {
         let actor = actor(&request, &request.get_ref().client)?;
         let call = request.into_inner();
         let room = room(&call.room)?;
         let since = Instant::now();
-        let reply = self.to_hub(endpoint, &actor, &room, call.body, check).await;
+        let reply = self.to_hub(endpoint, &actor, &room, call.body, speaker).await;
         Ok(self.answer(endpoint, reply, since))
     }
 
@@ -166,11 +167,11 @@ impl Api {
         actor: &Actor,
         room: &RoomUri,
         body: Bytes,
-        check: impl FnOnce(&Actor, &Bytes) -> Result<(), Reply>,
+        speaker: fn(&Bytes) -> Result<Speaker, Reply>,
     ) -> Result<Reply, Reply> {
         let federation = &self.federation;
         federation.rates.admit_user(&actor.user)?;
-        check(actor, &body)?;
+        federation.speaks_for_itself(actor, speaker(&body)?).await?;
         Ok(if *room.provider() == federation.us {
             federation.answer(&federation.us, endpoint, room.as_str(), body).await
         } else {
@@ -192,9 +193,8 @@ impl Api {
         if call.room != room {
             return Err(Reply::malformed("another room in the body than in the call"));
         }
-        if asked.requester != actor.user {
-            return Err(Reply::refused(403, "requestingUser is not the token's user"));
-        }
+        let requester = Speaker::User((&asked.requester).into(), "requestingUser is not the token's user");
+        self.federation.speaks_for_itself(actor, requester).await?;
         Ok(self.federation.key_material_of_local(&asked, call.body).await)
     }
 }
@@ -218,33 +218,6 @@ fn status(reply: Reply) -> Status {
     }
 }
 
-/// The sender must be the token's user: the hub sees only which provider it was.
-fn sends_as_itself(actor: &Actor, body: &Bytes) -> Result<(), Reply> {
-    let request = decode::<SubmitMessageRequest>(body)?;
-    match request.sending_uri.octets() == actor.user.as_str().as_bytes() {
-        true => Ok(()),
-        false => Err(Reply::refused(403, "sendingUri is not the token's user")),
-    }
-}
-
-fn asks_for_itself(actor: &Actor, body: &Bytes) -> Result<(), Reply> {
-    let request = decode::<GroupInfoRequest>(body)?;
-    match request.requesting_credential.client() {
-        Ok(client) if client != actor.client => Err(Reply::refused(403, "requestingCredential is not the client's")),
-        _ => Ok(()),
-    }
-}
-
-/// Nobody reports in the name of another; without a name everybody may.
-fn reports_itself(actor: &Actor, body: &Bytes) -> Result<(), Reply> {
-    let report = decode::<AbuseReport>(body)?;
-    match report.reporting_user.octets() {
-        [] => Ok(()),
-        reporter if reporter == actor.user.as_str().as_bytes() => Ok(()),
-        _ => Err(Reply::refused(403, "reportingUser is not the token's user")),
-    }
-}
-
 #[tonic::async_trait]
 impl ProviderService for Api {
     async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
@@ -254,6 +227,7 @@ impl ProviderService for Api {
             user: user.as_str().to_owned(),
             hub_sender: self.hub_sender.clone(),
             hub_senders: self.hub_senders.clone(),
+            minimal_metadata: self.federation.minimal_metadata,
         }))
     }
 
@@ -261,30 +235,11 @@ impl ProviderService for Api {
         &self,
         request: Request<UploadKeyPackagesRequest>,
     ) -> Result<Response<UploadResponse>, Status> {
-        let actor = actor(&request, &request.get_ref().client)?;
-        self.federation.rates.admit_user(&actor.user).map_err(status)?;
-        let key_packages = request.into_inner().key_packages;
-        if key_packages.len() > self.federation.limits.upload_key_packages_max {
-            return Err(Status::invalid_argument("too many KeyPackages in one upload"));
-        }
-        for octets in &key_packages {
-            let key_package = KeyPackage::decode_exact(octets)
-                .map_err(|error| Status::invalid_argument(format!("malformed KeyPackage: {error}")))?;
-            if key_package.credential().client().as_ref() != Ok(&actor.client) {
-                return Err(Status::permission_denied(
-                    "a KeyPackage's credential is not the client's",
-                ));
-            }
-        }
-        let upload = UploadRequest {
-            user: actor.user.as_str().to_owned(),
-            client: actor.client.as_str().to_owned(),
-            key_packages,
-            pseudonymous: Vec::new(),
-        };
-        let mut follower = self.federation.follower.clone();
-        let stored = self.federation.in_time(follower.upload_key_packages(upload)).await;
-        stored.map(Response::new).map_err(status)
+        self.upload(request).await
+    }
+
+    async fn register_pseudonym(&self, request: Request<RegisterPseudonymRequest>) -> Result<Response<Done>, Status> {
+        self.name(request).await
     }
 
     async fn create_room(&self, request: Request<CreateRoomRequest>) -> Result<Response<Answer>, Status> {
@@ -313,20 +268,19 @@ impl ProviderService for Api {
     }
 
     async fn update(&self, request: Request<RoomCall>) -> Result<Response<Answer>, Status> {
-        // Whose handshake it is, its signature says.
-        self.room_call(Endpoint::Update, request, |_, _| Ok(())).await
+        self.room_call(Endpoint::Update, request, names::signer).await
     }
 
     async fn submit(&self, request: Request<RoomCall>) -> Result<Response<Answer>, Status> {
-        self.room_call(Endpoint::SubmitMessage, request, sends_as_itself).await
+        self.room_call(Endpoint::SubmitMessage, request, names::sender).await
     }
 
     async fn group_info(&self, request: Request<RoomCall>) -> Result<Response<Answer>, Status> {
-        self.room_call(Endpoint::GroupInfo, request, asks_for_itself).await
+        self.room_call(Endpoint::GroupInfo, request, names::joiner).await
     }
 
     async fn report_abuse(&self, request: Request<RoomCall>) -> Result<Response<Answer>, Status> {
-        self.room_call(Endpoint::ReportAbuse, request, reports_itself).await
+        self.room_call(Endpoint::ReportAbuse, request, names::reporter).await
     }
 
     async fn follow(&self, request: Request<FollowCall>) -> Result<Response<Done>, Status> {

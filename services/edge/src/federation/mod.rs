@@ -111,6 +111,8 @@ impl Endpoint {
 /// What answers requests: our hub and follower, and the way to other providers.
 pub(crate) struct Federation {
     pub(crate) us: Provider,
+    /// Whether our users may have pseudonyms.
+    pub(crate) minimal_metadata: bool,
     pub(crate) hubs: Hubs,
     pub(crate) follower: FollowerClient<Channel>,
     pub(crate) relay: Arc<dyn Relay>,

@@ -69,6 +69,20 @@ pub fn key_material(requester: &str, target: &str, room: &str) -> Bytes {
     request.encode().into()
 }
 
+/// A KeyPackage with this credential, of which nothing else is of any use.
+pub fn key_package(credential: &Credential) -> Bytes {
+    let leaf = [
+        &b"\x03enc\x03key"[..],
+        &credential.encode(),
+        &[0; 5],
+        &[1],
+        &[0; 16],
+        b"\0\x03sig",
+    ]
+    .concat();
+    [&b"\x00\x01\x00\x01\x04init"[..], &leaf, b"\0\x03sig"].concat().into()
+}
+
 pub fn notify() -> Bytes {
     let fanout = FanoutMessage {
         timestamp: 1,

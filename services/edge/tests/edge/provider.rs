@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use daemon::certificates::DevelopmentCa;
 use hyper_util::rt::TokioIo;
+use mimi::mls::{Credential, PseudonymousCredential};
 use nave_edge::{Limits, Rate};
-use proto::follower::{EventAck, EventsRequest, Open, events_request};
+use proto::follower::{EventAck, EventsRequest, Open, Pseudonym, PseudonymousKeyPackage, events_request};
 use proto::hub::room_request::Body;
 use proto::provider::provider_client::ProviderClient;
 use proto::provider::{
-    CreateRoomRequest, FollowCall, HubSender, RoomCall, UploadKeyPackagesRequest, WhoAmIRequest, WhoAmIResponse,
+    CreateRoomRequest, FollowCall, HubSender, RegisterPseudonymRequest, RoomCall, UploadKeyPackagesRequest,
+    WhoAmIRequest, WhoAmIResponse,
 };
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -20,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request};
 
-use crate::bodies::{ROOM, group_info, key_material, submit, update};
+use crate::bodies::{ROOM, group_info, key_material, key_package, report, submit, update, uri};
 use crate::world::{ALICE, ALICE_TOKEN, World};
 
 const PHONE: &str = "mimi://a.example/d/alice/phone";
@@ -94,6 +96,7 @@ async fn a_token_names_its_user_and_no_other_token_does() {
                 sender: Bytes::from_static(sender),
             })
             .to_vec(),
+        minimal_metadata: true,
     };
     let answer = api.who_am_i(alices(WhoAmIRequest {})).await.unwrap();
     assert_eq!(answer.into_inner(), expected);
@@ -128,7 +131,7 @@ async fn clients_of_other_users_are_refused_everywhere() {
         };
         let upload = UploadKeyPackagesRequest {
             client: client.to_owned(),
-            key_packages: Vec::new(),
+            ..UploadKeyPackagesRequest::default()
         };
         let create = CreateRoomRequest {
             client: client.to_owned(),
@@ -296,6 +299,7 @@ async fn following_and_uploading_reach_the_follower_with_the_actor() {
         alices(UploadKeyPackagesRequest {
             client: PHONE.to_owned(),
             key_packages,
+            ..UploadKeyPackagesRequest::default()
         })
     };
     api.upload_key_packages(upload(Vec::new())).await.unwrap();
@@ -384,4 +388,94 @@ async fn a_stream_cannot_change_whose_it_is() {
 
     let unopened = api.events(alices(tokio_stream::iter([ack(1)]))).await.unwrap_err();
     assert_eq!(unopened.code(), Code::InvalidArgument);
+}
+
+const PSEUDONYM: &str = "mimi://a.example/u/6f1c1ad2-3f6b-4c1d-9d56-0e7f6d1b2a3c";
+const UNKNOWN: &str = "mimi://a.example/u/00000000-0000-4000-8000-000000000001";
+
+#[tokio::test]
+async fn mm_4_a_client_speaks_under_a_pseudonym_of_its_user_and_no_other() {
+    let world = World::start().await;
+    let mut api = client(&world).await;
+    let register = |client: &str| RegisterPseudonymRequest {
+        client: client.to_owned(),
+        pseudonym: PSEUDONYM.to_owned(),
+    };
+    let foreign = api
+        .register_pseudonym(alices(register("mimi://a.example/d/bob/phone")))
+        .await;
+    assert_eq!(foreign.unwrap_err().code(), Code::PermissionDenied);
+    api.register_pseudonym(alices(register(PHONE))).await.unwrap();
+    let registered = Pseudonym {
+        user: ALICE.to_owned(),
+        pseudonym: PSEUDONYM.to_owned(),
+    };
+    assert_eq!(world.follower.pseudonyms.asked(), [registered]);
+
+    let bob = "mimi://b.example/u/00000000-0000-4000-8000-00000000000b";
+    let (own, unknown, elsewhere) = (200, 403, 403);
+    for (name, status) in [(PSEUDONYM, own), (UNKNOWN, unknown), (bob, elsewhere)] {
+        let device = format!("{}/phone", name.replace("/u/", "/d/"));
+        let answers = [
+            api.submit(alices(call(PHONE, ELSEWHERE, submit(name)))).await,
+            api.group_info(alices(call(PHONE, ELSEWHERE, group_info(&device))))
+                .await,
+            api.key_material(alices(call(PHONE, ELSEWHERE, key_material(name, bob, ELSEWHERE))))
+                .await,
+        ];
+        for answer in answers {
+            assert_eq!(answer.unwrap().into_inner().status, status, "{name}");
+        }
+        let reported = api.report_abuse(alices(call(PHONE, ELSEWHERE, report(name)))).await;
+        assert_eq!(reported.unwrap().into_inner().status == 403, status == 403, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn mm_3_a_set_is_of_the_users_own_clients_under_pseudonyms() {
+    let world = World::start().await;
+    let mut api = client(&world).await;
+    let member = |client: &str, key_package: &Bytes| PseudonymousKeyPackage {
+        client: client.to_owned(),
+        key_package: key_package.clone(),
+    };
+    let mut upload = async |pseudonymous: Vec<PseudonymousKeyPackage>| {
+        let upload = UploadKeyPackagesRequest {
+            client: PHONE.to_owned(),
+            key_packages: Vec::new(),
+            pseudonymous,
+        };
+        api.upload_key_packages(alices(upload))
+            .await
+            .map(drop)
+            .map_err(|status| status.code())
+    };
+    let masked = key_package(
+        &PseudonymousCredential {
+            client_pseudonym: uri(&format!("{}/phone", PSEUDONYM.replace("/u/", "/d/"))),
+            user_pseudonym: uri(PSEUDONYM),
+            signature_public_key: Bytes::from_static(b"key"),
+            identity_link_ciphertext: Bytes::from_static(b"link"),
+        }
+        .credential(),
+    );
+    let named = key_package(&Credential::basic(PHONE));
+    let laptop = "mimi://a.example/d/alice/laptop";
+    assert_eq!(
+        upload(vec![member(PHONE, &masked), member(laptop, &masked)]).await,
+        Ok(())
+    );
+    let refused = Err(Code::PermissionDenied);
+    assert_eq!(
+        upload(vec![member("mimi://a.example/d/bob/phone", &masked)]).await,
+        refused
+    );
+    assert_eq!(
+        upload(vec![member(PHONE, &masked), member(PHONE, &named)]).await,
+        refused
+    );
+    let stored = world.follower.uploaded.asked();
+    let [only] = &stored[..] else { panic!("{stored:?}") };
+    assert_eq!(only.pseudonymous.len(), 2);
+    assert!(only.key_packages.is_empty());
 }

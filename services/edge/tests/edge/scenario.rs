@@ -97,6 +97,7 @@ impl Three {
                     format!("mimi://{domain}/u/user").parse().unwrap(),
                 )]),
                 moderators: BTreeSet::new(),
+                minimal_metadata: false,
                 assets: AssetParts {
                     store: AssetStore::directory(&directory.path().join(domain)).unwrap(),
                     gateway_secret: GatewaySecret::random(),

@@ -13,9 +13,9 @@ use peer::{AssetUrl, Wanted};
 use proto::follower::follower_server::{Follower, FollowerServer};
 use proto::follower::{
     ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivery, Done, Event, EventsRequest, FollowRequest,
-    Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, PositionRequest, Profile, QueryRequest,
-    QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse, SetProfileRequest, UploadRequest,
-    UploadResponse, events_request,
+    Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, PositionRequest, Profile, Pseudonym,
+    PseudonymAnswer, QueryRequest, QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse,
+    SetProfileRequest, UploadRequest, UploadResponse, events_request,
 };
 use proto::hub::hub_server::{Hub, HubServer};
 use proto::hub::{
@@ -133,6 +133,8 @@ pub struct FakeFollower {
     pub queried: Script<QueryRequest, Status>,
     /// What came on event streams; `None`: one ended.
     pub events: Script<Option<EventsRequest>, Status>,
+    /// What was registered.
+    pub pseudonyms: Script<Pseudonym, Status>,
 }
 
 fn or_refuse<T>(said: Option<Status>, answer: T) -> Result<Response<T>, Status> {
@@ -180,6 +182,16 @@ impl Follower for Shared<FakeFollower> {
             available: stored,
         };
         or_refuse(self.0.uploaded.take(request), uploaded)
+    }
+
+    async fn register_pseudonym(&self, request: Request<Pseudonym>) -> Result<Response<Done>, Status> {
+        or_refuse(self.0.pseudonyms.take(request.into_inner()), Done {})
+    }
+
+    /// What was registered is.
+    async fn is_pseudonym(&self, request: Request<Pseudonym>) -> Result<Response<PseudonymAnswer>, Status> {
+        let is_the_users = self.0.pseudonyms.asked().contains(request.get_ref());
+        Ok(Response::new(PseudonymAnswer { is_the_users }))
     }
 
     async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Done>, Status> {

@@ -111,6 +111,7 @@ impl World {
             follower: FollowerClient::new(channel(follower_routes(Arc::clone(&follower)))),
             tokens: Tokens::from_iter([token, moderator]),
             moderators: BTreeSet::from([MODERATOR.parse().unwrap()]),
+            minimal_metadata: true,
             assets: AssetParts {
                 store: store.unwrap_or_else(|| AssetStore::directory(directory.path()).unwrap()),
                 gateway_secret: GatewaySecret([7; 32]),

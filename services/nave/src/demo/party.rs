@@ -52,6 +52,8 @@ impl Burst {
 struct Seen {
     epoch: u64,
     messages: Vec<Message>,
+    /// Messages of other rooms.
+    elsewhere: Vec<(RoomUri, Message)>,
     removed: bool,
     /// What the hub's seq stood for, to notice two entries for one.
     seqs: BTreeMap<u64, u64>,
@@ -151,6 +153,19 @@ impl Party {
         let is_it = |message: &&Message| message.content.said().is_some_and(|said| said.id == id);
         let found = |seen: &Seen| seen.messages.iter().find(is_it).cloned();
         self.until("what was said", |seen| found(seen).is_some()).await?;
+        found(&self.seen()).context("a message that was there is gone")
+    }
+
+    /// The same in another room than the one that it watches.
+    pub async fn hears_in(&self, room: &RoomUri, id: MessageId) -> anyhow::Result<Message> {
+        let is_it = |message: &Message| message.content.said().is_some_and(|said| said.id == id);
+        let found = |seen: &Seen| {
+            let mut all = seen.elsewhere.iter();
+            let found = all.find(|(of, message)| of == room && is_it(message));
+            found.map(|(_, message)| message.clone())
+        };
+        self.until("what was said elsewhere", |seen| found(seen).is_some())
+            .await?;
         found(&self.seen()).context("a message that was there is gone")
     }
 
@@ -270,10 +285,23 @@ struct Reader {
 impl Reader {
     async fn run(self, mut happenings: mpsc::Receiver<Happening>) {
         while let Some(happening) = happenings.recv().await {
-            if happening.room == self.room {
-                self.take(happening);
+            match happening.room == self.room {
+                true => self.take(happening),
+                false => self.take_elsewhere(happening),
             }
             self.told.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn take_elsewhere(&self, Happening { room, received, .. }: Happening) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match received {
+            Received::Message(message) => seen.elsewhere.push((room, message)),
+            Received::AgainstRules { why, .. } => seen.faults.push(format!("against the rules of {room}: {why}")),
+            Received::Undecryptable(why) | Received::OutOfStep(why) => {
+                seen.faults.push(format!("out of step in {room}: {why}"));
+            }
+            _ => {}
         }
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Play {
 }
 
 /// The names of the steps, in their order.
-pub(super) const STEPS: [&str; 16] = [
+pub(super) const STEPS: [&str; 17] = [
     "providers",
     "create-room",
     "invite-b",
@@ -42,6 +42,7 @@ pub(super) const STEPS: [&str; 16] = [
     "abuse-report",
     "asset-proxy",
     "asset-ohttp",
+    "minimal-metadata",
     "burst",
     "agreement",
 ];
@@ -158,6 +159,7 @@ impl Play {
 
         let parties = [alice, bob, cathy, laptop];
         self.manners(&parties).await?;
+        self.pseudonyms(&parties).await?;
 
         let began = Instant::now();
         let burst = Arc::new(Burst::new(parties.len()));
@@ -190,11 +192,11 @@ impl Play {
                 told.sent, told.delivered, told.late
             )
         };
-        self.step(STEPS[14], began, checked, note).await?;
+        self.step(STEPS[15], began, checked, note).await?;
 
         let agreed = acts::agree(&parties);
         let note = |epoch: &u64| format!("all in epoch {epoch}");
-        self.agreement = self.step(STEPS[15], Instant::now(), agreed, note).await.is_ok();
+        self.agreement = self.step(STEPS[16], Instant::now(), agreed, note).await.is_ok();
         let clients = parties.iter().enumerate().map(|(place, party)| ClientReport {
             client: party.client.to_string(),
             room: room.to_string(),
@@ -246,6 +248,24 @@ impl Play {
             "the same, and b does not learn which".to_owned()
         })
         .await?;
+        Ok(())
+    }
+
+    /// A room of which the hub learns no names, where the providers have such rooms.
+    async fn pseudonyms(&mut self, parties: &[Party; 4]) -> anyhow::Result<()> {
+        let [alice, bob, cathy, _] = parties;
+        let masked = async {
+            let without = acts::without_pseudonyms(&[alice, bob, cathy]).await?;
+            if without.is_none() {
+                acts::minimal_metadata(alice, bob, cathy).await?;
+            }
+            Ok(without)
+        };
+        let note = |without: &Option<String>| match without {
+            None => "the hub sees pseudonyms only, the members who is behind them".to_owned(),
+            Some(provider) => format!("not played: switched off at {provider}"),
+        };
+        self.step(STEPS[14], Instant::now(), masked, note).await?;
         Ok(())
     }
 

@@ -90,6 +90,7 @@ fn prepare(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
             admin,
             ca: None,
             user: user.to_owned(),
+            minimal_metadata: true,
         };
         plans.push((plan.carry_out()?, plan));
     }

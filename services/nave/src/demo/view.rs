@@ -53,7 +53,7 @@ impl View {
         };
         let ms = format!("{:>6} ms", step.ms);
         self.line(format_args!(
-            "  {mark} {:<14} {}  {note}",
+            "  {mark} {:<16} {}  {note}",
             step.name.bold(),
             ms.dimmed()
         ));

@@ -1,6 +1,10 @@
 //! S-1 to S-3, S-5, S-6 and S-8: rooms, and who comes and leaves.
 
+use std::collections::BTreeSet;
+
 use client::mls::{ADMIN, ORDINARY, POST_QUANTUM, RoomProfile};
+use mimi::mls::KeyPackage;
+use mimi::{Decode as _, RoomUri};
 use nave::demo::acts::{agree, ask_and_grant, invite, leave, settle};
 
 use crate::world::{A, B, C, World, clients, names, senders};
@@ -144,5 +148,39 @@ async fn m_5_a_room_of_a_post_quantum_suite_is_used_as_any_other() {
     alice.says("hello", &laptop).await.unwrap();
     assert_eq!(laptop.session.member(|member| member.suite(room)), Some(suite));
     agree(&[alice, bob, laptop]).await.unwrap();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ce_2_each_key_package_that_a_client_uploads_is_given_once_and_the_marked_one_last() {
+    let world = World::new().await;
+    let (alice, bob) = (world.party(A, "phone").await, world.party(B, "phone").await);
+    let waiting = bob.session.upload_last_resort().await.unwrap();
+    let mut claimed: Vec<KeyPackage> = Vec::new();
+    for number in 0..=waiting {
+        let room: RoomUri = alice.another_room(&number.to_string()).unwrap();
+        alice.session.create_room(&room, &RoomProfile::default()).await.unwrap();
+        let asked = alice
+            .session
+            .member(|member| member.key_material_request(&room, &bob.user()));
+        let answer = alice
+            .api
+            .key_material(&alice.client, &room, asked.unwrap())
+            .await
+            .unwrap();
+        let given = alice
+            .session
+            .member(|member| member.open_key_material(&bob.user(), &answer));
+        match given {
+            Ok(given) => claimed.extend(given.iter().map(|octets| KeyPackage::decode_exact(octets).unwrap())),
+            Err(why) => assert!(number == waiting, "{why} for the claim after {number}"),
+        }
+    }
+    assert_eq!(claimed.len() as u32, waiting);
+    let references: BTreeSet<_> = claimed.iter().map(|package| package.reference().unwrap()).collect();
+    assert_eq!(references.len(), claimed.len());
+    let marked: Vec<bool> = claimed.iter().map(KeyPackage::is_last_resort).collect();
+    let (last, others) = marked.split_last().unwrap();
+    assert!(*last && !others.contains(&true), "{marked:?}");
     world.end().await;
 }

@@ -88,3 +88,33 @@ async fn s_14_an_asset_is_fetched_by_proxy_and_obliviously_and_a_foreign_host_is
     }
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_1_nobody_but_the_hub_is_asked_for_an_asset_least_of_all_the_host_in_its_url() {
+    let world = World::new().await;
+    let [_alice, bob, cathy] = world.trio().await;
+    let part = share_asset(&cathy, &bob, ASSET).await.unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let elsewhere = ExternalPart {
+        url: format!(
+            "https://localhost:{}/v1/assets/x",
+            listener.local_addr().unwrap().port()
+        ),
+        ..part
+    };
+    let (room, sender) = (&world.room, &cathy.user());
+    for answer in [
+        bob.session.download(room, sender, &elsewhere).await,
+        bob.session.download_obliviously(room, sender, &elsewhere).await,
+    ] {
+        let by_hub = matches!(answer, Err(SessionError::Api(ApiError::Refused { status: 403, .. })));
+        assert!(by_hub, "{answer:?}");
+    }
+    let reached = listener.accept().map(|(_, from)| from);
+    assert!(
+        matches!(&reached, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock),
+        "{reached:?} came to the host in the URL"
+    );
+    world.end().await;
+}

@@ -1,6 +1,6 @@
 //! S-9 to S-11: providers that stop, answers that are lost, commits at once.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use client::mls::Answered;
 use nave::demo::acts::{agree, race};
@@ -27,7 +27,7 @@ async fn s_9_a_follower_that_was_away_catches_up_in_order_and_without_duplicates
         other.reaches(one.epoch()).await.unwrap();
     }
     assert_eq!(bob.messages().len(), before);
-    world.stage.start(B).await.unwrap();
+    world.start_again(B).await;
     bob.reads(said.last().unwrap().as_bytes()).await.unwrap();
     bob.reaches(alice.epoch()).await.unwrap();
     assert_eq!(bob.messages().split_off(before), said);
@@ -49,12 +49,7 @@ async fn s_10_a_commit_whose_answer_was_lost_is_answered_the_same_and_makes_no_s
     cathy.reaches(epoch).await.unwrap();
     asked.abort();
     world.stage.stop(A).await;
-    let began = Instant::now();
-    // Its ports are free once the last of its connections has ended.
-    while let Err(error) = world.stage.start(A).await {
-        assert!(began.elapsed() < PATIENCE, "{error:#}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    world.start_again(A).await;
 
     let mut answers = Vec::new();
     let began = Instant::now();

@@ -7,5 +7,6 @@
 mod comings;
 mod contents;
 mod failures;
+mod pseudonyms;
 mod rules;
 mod world;

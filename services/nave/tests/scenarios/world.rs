@@ -1,10 +1,12 @@
 //! Three providers and their users, at the beginning of a scenario.
 
+use std::time::{Duration, Instant};
+
 use client::mls::RoomProfile;
 use mimi::RoomUri;
 use nave::demo::acts::{invite, settle};
 use nave::demo::cast::Cast;
-use nave::demo::party::Party;
+use nave::demo::party::{PATIENCE, Party};
 use nave::demo::stage::Stage;
 use tempfile::TempDir;
 
@@ -69,6 +71,15 @@ impl World {
         invite(&bob, &cathy, [&alice, &bob, &cathy]).await.unwrap();
         settle(&[&alice, &bob, &cathy]).await.unwrap();
         [alice, bob, cathy]
+    }
+
+    /// Starts a provider that was stopped, once its ports are free: when the last of its connections has ended.
+    pub(crate) async fn start_again(&mut self, place: usize) {
+        let began = Instant::now();
+        while let Err(error) = self.stage.start(place).await {
+            assert!(began.elapsed() < PATIENCE, "{error:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub(crate) async fn end(self) {
