@@ -488,6 +488,7 @@ async fn mm_3_a_set_is_of_the_users_own_clients_under_pseudonyms() {
         upload(vec![member(PHONE, &masked), member(PHONE, &named)]).await,
         refused
     );
+    assert_eq!(upload(vec![member(PHONE, &borrowed)]).await, refused);
     let stored = world.follower.uploaded.asked();
     let [only] = &stored[..] else { panic!("{stored:?}") };
     assert_eq!(only.pseudonymous.len(), 2);
