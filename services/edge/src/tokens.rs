@@ -15,6 +15,11 @@ impl Tokens {
     pub(crate) fn user(&self, token: &str) -> Option<&UserUri> {
         self.0.get(&TokenDigest::of(token))
     }
+
+    /// Whether there is a local user of this name.
+    pub(crate) fn names(&self, user: &UserUri) -> bool {
+        self.0.values().any(|named| named == user)
+    }
 }
 
 impl FromIterator<(TokenDigest, UserUri)> for Tokens {

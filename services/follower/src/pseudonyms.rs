@@ -128,6 +128,9 @@ async fn is_stored(open: &mut Transaction, set: &KeyPackageSet) -> Result<bool, 
 }
 
 async fn name(open: &mut Transaction, user: &UserUri, pseudonym: &UserUri) -> Result<(), Fault> {
+    if !KeyPackages(open).clients(pseudonym).await?.is_empty() {
+        return Err(Fault::Forbidden("a pseudonym that is a user's name"));
+    }
     if Sets(open).count(user).await? >= USER_PSEUDONYMS_MAX {
         return Err(Fault::TooMuch("pseudonyms of a user"));
     }

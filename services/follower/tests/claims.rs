@@ -311,6 +311,13 @@ async fn mm_3_a_pseudonym_is_one_users_for_good_and_the_same_upload_changes_noth
         assert!(follower.register_pseudonym(&bob, &name).await.is_err(), "{name}");
     }
 
+    // A user may be called so.
+    let named = client("00000000-0000-4000-8000-000000000004", "phone");
+    let package = Device::new(&named).key_package(Last::No, DAY);
+    follower.upload(&named.user(), &named, &[package]).await.unwrap();
+    assert!(follower.register_pseudonym(&eve, &pseudonym_uri(4)).await.is_err());
+    assert!(follower.upload_sets(&bob, &set(4)).await.is_err());
+
     let uploaded = set(7);
     for _ in 0..2 {
         assert_eq!(follower.upload_sets(&bob, &uploaded).await.unwrap(), 2);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mimi::mls::KeyPackage;
-use mimi::{ClientUri, Decode as _};
+use mimi::{ClientUri, Decode as _, UserUri};
 use proto::follower::{Done, Pseudonym, PseudonymousKeyPackage, UploadRequest, UploadResponse};
 use proto::provider::{RegisterPseudonymRequest, UploadKeyPackagesRequest};
 use tonic::{Request, Response, Status};
@@ -35,7 +35,7 @@ impl Api {
             }
         }
         for each in &pseudonymous {
-            check_pseudonymous(&actor, each)?;
+            self.check_pseudonymous(&actor, each)?;
         }
         let upload = UploadRequest {
             user: actor.user.as_str().to_owned(),
@@ -52,9 +52,11 @@ impl Api {
         let actor = actor(&request, &request.get_ref().client)?;
         self.federation.rates.admit_user(&actor.user).map_err(status)?;
         self.has_pseudonyms()?;
+        let pseudonym = request.into_inner().pseudonym;
+        self.check_free(pseudonym.parse().as_ref().ok())?;
         let pseudonym = Pseudonym {
             user: actor.user.as_str().to_owned(),
-            pseudonym: request.into_inner().pseudonym,
+            pseudonym,
         };
         let mut follower = self.federation.follower.clone();
         let done = self.federation.in_time(follower.register_pseudonym(pseudonym)).await;
@@ -69,22 +71,30 @@ impl Api {
             )),
         }
     }
+
+    /// Refuses a name that cannot be a pseudonym. Whether it is another user's already, the follower says.
+    fn check_free(&self, name: Option<&UserUri>) -> Result<(), Status> {
+        match name {
+            Some(name) if self.is_free(name) => Ok(()),
+            _ => Err(Status::permission_denied("not a name that can be a pseudonym here")),
+        }
+    }
+
+    /// One of the user's clients under a pseudonym.
+    fn check_pseudonymous(&self, actor: &Actor, of: &PseudonymousKeyPackage) -> Result<(), Status> {
+        let client: Result<ClientUri, _> = of.client.parse();
+        if !client.is_ok_and(|client| client.user() == actor.user) {
+            return Err(Status::permission_denied("not a client of the token's user"));
+        }
+        match decode(&of.key_package)?.credential().pseudonymous() {
+            Some(Ok(fields)) => self.check_free(fields.user().as_ref().ok()),
+            _ => Err(Status::permission_denied(
+                "a KeyPackage's credential is not pseudonymous",
+            )),
+        }
+    }
 }
 
 fn decode(octets: &Bytes) -> Result<KeyPackage, Status> {
     KeyPackage::decode_exact(octets).map_err(|error| Status::invalid_argument(format!("malformed KeyPackage: {error}")))
-}
-
-/// One of the user's clients under a pseudonym; which pseudonym that may be, the follower says.
-fn check_pseudonymous(actor: &Actor, of: &PseudonymousKeyPackage) -> Result<(), Status> {
-    let client: Result<ClientUri, _> = of.client.parse();
-    if !client.is_ok_and(|client| client.user() == actor.user) {
-        return Err(Status::permission_denied("not a client of the token's user"));
-    }
-    match decode(&of.key_package)?.credential().pseudonymous() {
-        Some(Ok(_)) => Ok(()),
-        _ => Err(Status::permission_denied(
-            "a KeyPackage's credential is not pseudonymous",
-        )),
-    }
 }

@@ -59,6 +59,7 @@ pub(crate) fn routes(parts: ApiParts) -> tonic::service::Routes {
     });
     let api = Api {
         federation: federation.clone(),
+        tokens: tokens.clone(),
         hub_sender: parts.hub_sender,
         hub_senders: hub_senders.collect(),
         event_streams: Arc::new(Semaphore::new(event_streams)),
@@ -120,6 +121,7 @@ fn actor<T>(request: &Request<T>, client: &str) -> Result<Actor, Status> {
 
 struct Api {
     federation: Arc<Federation>,
+    tokens: Tokens,
     hub_sender: Bytes,
     hub_senders: Vec<HubSender>,
     /// Event streams that may still be opened.
@@ -171,7 +173,7 @@ impl Api {
     ) -> Result<Reply, Reply> {
         let federation = &self.federation;
         federation.rates.admit_user(&actor.user)?;
-        federation.speaks_for_itself(actor, speaker(&body)?).await?;
+        self.speaks_for_itself(actor, speaker(&body)?).await?;
         Ok(if *room.provider() == federation.us {
             federation.answer(&federation.us, endpoint, room.as_str(), body).await
         } else {
@@ -194,7 +196,7 @@ impl Api {
             return Err(Reply::malformed("another room in the body than in the call"));
         }
         let requester = Speaker::User((&asked.requester).into(), "requestingUser is not the token's user");
-        self.federation.speaks_for_itself(actor, requester).await?;
+        self.speaks_for_itself(actor, requester).await?;
         Ok(self.federation.key_material_of_local(&asked, call.body).await)
     }
 }

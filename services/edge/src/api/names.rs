@@ -8,8 +8,8 @@ use mimi::submit::SubmitMessageRequest;
 use mimi::{ClientUri, IdentifierUri, UserUri};
 use proto::follower::Pseudonym;
 
-use super::Actor;
-use crate::federation::{Federation, decode};
+use super::{Actor, Api};
+use crate::federation::decode;
 use crate::reply::Reply;
 
 /// Whom a request names as the one who speaks.
@@ -51,7 +51,7 @@ pub(super) fn signer(_: &Bytes) -> Result<Speaker, Reply> {
     Ok(Speaker::Unnamed)
 }
 
-impl Federation {
+impl Api {
     /// Refuses a request that speaks in another's name.
     pub(super) async fn speaks_for_itself(&self, actor: &Actor, speaker: Speaker) -> Result<(), Reply> {
         let (pseudonym, why) = match speaker {
@@ -67,17 +67,22 @@ impl Federation {
         }
     }
 
+    /// Whether a name can be a pseudonym here: no local user has it.
+    pub(super) fn is_free(&self, name: &UserUri) -> bool {
+        name.is_pseudonym() && *name.provider() == self.federation.us && !self.tokens.names(name)
+    }
+
     /// Whether a name is a pseudonym of a local user.
     async fn is_pseudonym(&self, user: &UserUri, name: &UserUri) -> Result<bool, Reply> {
-        if !self.minimal_metadata || !name.is_pseudonym() || *name.provider() != self.us {
+        if !self.federation.minimal_metadata || !self.is_free(name) {
             return Ok(false);
         }
         let asked = Pseudonym {
             user: user.as_str().to_owned(),
             pseudonym: name.as_str().to_owned(),
         };
-        let mut follower = self.follower.clone();
-        let answer = self.in_time(follower.is_pseudonym(asked)).await?;
+        let mut follower = self.federation.follower.clone();
+        let answer = self.federation.in_time(follower.is_pseudonym(asked)).await?;
         Ok(answer.is_the_users)
     }
 }

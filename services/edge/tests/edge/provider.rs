@@ -23,7 +23,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request};
 
 use crate::bodies::{ROOM, group_info, key_material, key_package, report, submit, update, uri};
-use crate::world::{ALICE, ALICE_TOKEN, World};
+use crate::world::{ALICE, ALICE_TOKEN, NAMESAKE, World};
 
 const PHONE: &str = "mimi://a.example/d/alice/phone";
 const ELSEWHERE: &str = "mimi://b.example/r/other";
@@ -391,6 +391,7 @@ async fn a_stream_cannot_change_whose_it_is() {
 }
 
 const PSEUDONYM: &str = "mimi://a.example/u/6f1c1ad2-3f6b-4c1d-9d56-0e7f6d1b2a3c";
+const CLIENT: &str = "b9d1f7a0-52ce-4ba6-8a3e-94c6f0a1d2e3";
 const UNKNOWN: &str = "mimi://a.example/u/00000000-0000-4000-8000-000000000001";
 
 #[tokio::test]
@@ -411,6 +412,18 @@ async fn mm_4_a_client_speaks_under_a_pseudonym_of_its_user_and_no_other() {
         pseudonym: PSEUDONYM.to_owned(),
     };
     assert_eq!(world.follower.pseudonyms.asked(), [registered]);
+
+    // Neither another user's name, nor one that is no pseudonym of ours.
+    let elsewhere = "mimi://b.example/u/00000000-0000-4000-8000-000000000002";
+    for name in [NAMESAKE, ALICE, elsewhere, ""] {
+        let register = RegisterPseudonymRequest {
+            client: PHONE.to_owned(),
+            pseudonym: name.to_owned(),
+        };
+        let refused = api.register_pseudonym(alices(register)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied, "{name}");
+    }
+    assert_eq!(world.follower.pseudonyms.asked().len(), 1);
 
     let bob = "mimi://b.example/u/00000000-0000-4000-8000-00000000000b";
     let (own, unknown, elsewhere) = (200, 403, 403);
@@ -450,15 +463,16 @@ async fn mm_3_a_set_is_of_the_users_own_clients_under_pseudonyms() {
             .map(drop)
             .map_err(|status| status.code())
     };
-    let masked = key_package(
-        &PseudonymousCredential {
-            client_pseudonym: uri(&format!("{}/phone", PSEUDONYM.replace("/u/", "/d/"))),
-            user_pseudonym: uri(PSEUDONYM),
+    let under = |user: &str| {
+        let fields = PseudonymousCredential {
+            client_pseudonym: uri(&format!("{}/{CLIENT}", user.replace("/u/", "/d/"))),
+            user_pseudonym: uri(user),
             signature_public_key: Bytes::from_static(b"key"),
             identity_link_ciphertext: Bytes::from_static(b"link"),
-        }
-        .credential(),
-    );
+        };
+        key_package(&fields.credential())
+    };
+    let (masked, borrowed) = (under(PSEUDONYM), under(NAMESAKE));
     let named = key_package(&Credential::basic(PHONE));
     let laptop = "mimi://a.example/d/alice/laptop";
     assert_eq!(
@@ -474,6 +488,7 @@ async fn mm_3_a_set_is_of_the_users_own_clients_under_pseudonyms() {
         upload(vec![member(PHONE, &masked), member(PHONE, &named)]).await,
         refused
     );
+    assert_eq!(upload(vec![member(PHONE, &borrowed)]).await, refused);
     let stored = world.follower.uploaded.asked();
     let [only] = &stored[..] else { panic!("{stored:?}") };
     assert_eq!(only.pseudonymous.len(), 2);

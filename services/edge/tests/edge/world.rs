@@ -29,6 +29,8 @@ use crate::services::{FakeFollower, FakeHub, FakePeers, channel, follower_routes
 
 pub const ALICE: &str = "mimi://a.example/u/alice";
 pub const ALICE_TOKEN: &str = "alice-token";
+/// A user whose name has the form of a pseudonym.
+pub const NAMESAKE: &str = "mimi://a.example/u/00000000-0000-4000-8000-0000000000aa";
 pub const MODERATOR: &str = "mimi://a.example/u/moderator";
 pub const MODERATOR_TOKEN: &str = "moderator-token";
 
@@ -92,6 +94,7 @@ impl World {
         let cancel = CancellationToken::new();
         let token = (TokenDigest::of(ALICE_TOKEN), ALICE.parse().unwrap());
         let moderator = (TokenDigest::of(MODERATOR_TOKEN), MODERATOR.parse().unwrap());
+        let namesake = (TokenDigest::of("namesake-token"), NAMESAKE.parse().unwrap());
         let directory = tempfile::tempdir().unwrap();
         let parts = EdgeParts {
             provider: provider("a.example"),
@@ -109,7 +112,7 @@ impl World {
             peers: peers.clone(),
             hubs: Hubs::from(HubClient::new(channel(hub_routes(Arc::clone(&hub))))),
             follower: FollowerClient::new(channel(follower_routes(Arc::clone(&follower)))),
-            tokens: Tokens::from_iter([token, moderator]),
+            tokens: Tokens::from_iter([token, moderator, namesake]),
             moderators: BTreeSet::from([MODERATOR.parse().unwrap()]),
             minimal_metadata: true,
             assets: AssetParts {
