@@ -120,10 +120,10 @@ impl Plan {
         } else {
             (4_000..6_000, 4_000..6_000, 4_000..6_000)
         };
-        acts.push((within(random, kills), kill(random)));
+        acts.extend(kill(random, kills));
         if lull.is_empty() {
             if random.random_bool(0.6) {
-                acts.push((within(random, 13_000..21_000), kill(random)));
+                acts.extend(kill(random, 13_000..21_000));
             }
             if random.random_bool(0.7) {
                 acts.push((within(random, 5_000..20_000), Act::Stall(within(random, 500..7_000))));
@@ -174,11 +174,18 @@ impl Plan {
     }
 }
 
-fn kill(random: &mut StdRng) -> Act {
-    Act::KillHub {
-        down: within(random, 100..6_000),
-        on_append: random.random_bool(0.5),
-    }
+/// A kill of the hub that serves. One that dies with an append on its way may have sent it on a long one: then nobody tries
+/// again meanwhile, and it has effect, if the next owner is slower.
+fn kill(random: &mut StdRng, ms: Range<u64>) -> Vec<(Duration, Act)> {
+    let at = within(random, ms);
+    let on_append = random.random_bool(0.5);
+    let down = within(random, 100..6_000);
+    let delayed = on_append && random.random_bool(0.4);
+    let delay = delayed.then(|| (at, Act::Doom(Fate::Late(late(random)))));
+    delay
+        .into_iter()
+        .chain([(at, Act::KillHub { down, on_append })])
+        .collect()
 }
 
 /// Later than some takeovers, earlier than the age at which the store refuses a transaction.
