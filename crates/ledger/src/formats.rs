@@ -288,6 +288,11 @@ fn octets() -> impl Strategy<Value = Bytes> {
     vec(any::<u8>(), 0..40).prop_map(Bytes::from)
 }
 
+/// A KeyPackageRef is a hash (RFC 9420 §5.2): one of another length would begin with it, and its key with the other's.
+fn key_package_ref() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 32).prop_map(Bytes::from)
+}
+
 fn provider() -> impl Strategy<Value = Provider> {
     "[a-z]{1,8}\\.example".prop_map(|name| name.parse().unwrap())
 }
@@ -332,7 +337,7 @@ fn row() -> impl Strategy<Value = (RowId, Row)> {
         Just((RowId::Over, Row::Over)),
         octets().prop_map(|successor| (RowId::Frozen, Row::Frozen { successor })),
         octets().prop_map(|group_info| (RowId::GroupInfo, Row::GroupInfo { group_info })),
-        (octets(), provider(), millis())
+        (key_package_ref(), provider(), millis())
             .prop_map(|(key_package, provider, expires)| (RowId::Route(key_package), Row::Route { provider, expires })),
         (digest(), any::<bool>(), millis(), octets()).prop_map(|(digest, update, accepted, answer)| (
             RowId::Answer(digest),

@@ -74,6 +74,8 @@ pub struct RoomProfile {
     pub participants: Vec<UserUri>,
     /// Whether it is a minimal-metadata room (mimi-protocol §6): everybody in it goes by a pseudonym.
     pub minimal_metadata: bool,
+    /// The room of the same hub that it depends on: whoever leaves that one leaves this one as well (mimi-room-policy §5).
+    pub parent: Option<RoomUri>,
     /// More components of its policy, as they are encoded; those that there are anyway are replaced.
     pub policies: BTreeMap<ComponentId, Bytes>,
 }
@@ -91,6 +93,7 @@ impl Default for RoomProfile {
             framed: true,
             participants: Vec::new(),
             minimal_metadata: false,
+            parent: None,
             policies: BTreeMap::new(),
         }
     }
@@ -224,13 +227,17 @@ impl RoomProfile {
         if self.preset.is_none() {
             components.insert(ComponentId::ROLES_LIST, self.roles().encode().into());
         }
-        if self.minimal_metadata || !self.policies.is_empty() {
+        if self.minimal_metadata || self.parent.is_some() || !self.policies.is_empty() {
             let base = &components[&ComponentId::BASE_ROOM_POLICY];
             let mut base =
                 BaseRoomPolicy::decode_exact(base).map_err(|_| MemberError::Malformed("a preset's base policy"))?;
             let new = self.policies.keys().filter(|id| !components.contains_key(id));
             base.policy_component_ids.extend(new);
             base.pseudonyms_allowed |= self.minimal_metadata;
+            if let Some(parent) = &self.parent {
+                base.parent_dependant = true;
+                base.parent_room = vec![parent.into()];
+            }
             components.insert(ComponentId::BASE_ROOM_POLICY, base.encode().into());
         }
         components.extend(self.policies.clone());

@@ -193,7 +193,12 @@ impl Party {
 
     /// Waits until this many proposals are pending.
     pub async fn has_pending(&self, proposals: usize) -> anyhow::Result<()> {
-        let pending = || self.session.member(|member| member.pending_proposals(&self.room));
+        self.has_pending_in(&self.room, proposals).await
+    }
+
+    /// The same in a room other than the one it watches.
+    pub async fn has_pending_in(&self, room: &RoomUri, proposals: usize) -> anyhow::Result<()> {
+        let pending = || self.session.member(|member| member.pending_proposals(room));
         self.until("pending proposals", |_| pending() >= proposals).await
     }
 

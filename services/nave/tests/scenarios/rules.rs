@@ -1,12 +1,12 @@
-//! S-7 and S-12: what the hub refuses.
+//! S-7, S-12 and S-13: what the hub refuses, and what it sees to.
 
 use bytes::Bytes;
-use client::mls::{Answered, Submitted};
+use client::mls::{Answered, ORDINARY, RoomProfile, Submitted};
 use client::session::SessionError;
 use mimi::codec::{Decode as _, Encode as _, Writer};
 use mimi::mls::{Message, wire_format};
 use mimi::update::{HandshakeBundle, UpdateRequest};
-use nave::demo::acts::{agree, policy_refusal};
+use nave::demo::acts::{agree, leave, policy_refusal, settle};
 
 use crate::world::{B, World, clients};
 
@@ -72,5 +72,39 @@ async fn s_12_a_semi_private_message_is_refused_clearly_and_changes_nothing() {
     cathy.says("as before", &alice).await.unwrap();
     assert_eq!(alice.epoch(), epoch);
     agree(&[alice, bob, cathy]).await.unwrap();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_13_p_19_who_leaves_a_room_is_taken_out_of_those_that_depend_on_it() {
+    let world = World::new().await;
+    let [alice, bob, cathy] = world.trio().await;
+    let annex = alice.another_room("annex").unwrap();
+    let depending = RoomProfile {
+        parent: Some(world.room.clone()),
+        ..RoomProfile::default()
+    };
+    alice.session.create_room(&annex, &depending).await.unwrap();
+    alice.session.add_user(&annex, &bob.user(), ORDINARY).await.unwrap();
+    bob.is_in(&annex).await.unwrap();
+    bob.session.send(&annex, b"in the annex").await.unwrap();
+
+    leave(&bob, &alice, &cathy).await.unwrap();
+    alice.has_pending_in(&annex, 1).await.unwrap();
+    let sent = bob.session.send(&annex, b"not any more").await;
+    assert!(sent.is_err(), "{sent:?}");
+    alice.session.commit_pending(&annex).await.unwrap();
+    let members = alice.session.member(|member| member.members(&annex)).unwrap();
+    assert_eq!(members, [alice.client.clone()]);
+    let list = alice.session.member(|member| member.participants(&annex)).unwrap();
+    assert_eq!(list.position(bob.user().as_str().as_bytes()), None);
+    // With Cathy it would be no part of its parent any more, but all of it.
+    alice
+        .session
+        .add_user(&annex, &cathy.user(), ORDINARY)
+        .await
+        .unwrap_err();
+    settle(&[&alice, &cathy]).await.unwrap();
+    agree(&[alice, cathy]).await.unwrap();
     world.end().await;
 }
