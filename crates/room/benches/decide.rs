@@ -21,8 +21,13 @@ use room::{Command, NoKeys, Row, RowId};
 use support::store::Nowhere;
 use support::{Grown, Hosted, Made, public_group, submit_command, update_command};
 
-/// Commits of each kind that are measured in one group.
-const COMMITS: usize = 12;
+/// Commits of each kind that are measured in one group, as long as the group stays about as large.
+fn commits_of(kind: &str, leaves: usize) -> usize {
+    match kind {
+        "update" if leaves <= 100 => 200,
+        _ => 12,
+    }
+}
 /// Messages that are prepared.
 const MESSAGES: usize = 4_096;
 
@@ -92,7 +97,7 @@ fn commits(group: &mut Grown, kind: &str) {
     let mut hosted = Hosted::found(founding);
     let mut pairs = Vec::new();
     let (mut delta, mut all) = (0, 0);
-    for _ in 0..COMMITS {
+    for _ in 0..commits_of(kind, group.leaves) {
         let made = if kind == "add" { group.add() } else { group.update() };
         let command = update_command(made.request());
         let began = Instant::now();
