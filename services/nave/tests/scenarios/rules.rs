@@ -95,7 +95,7 @@ async fn s_13_p_19_who_leaves_a_room_is_taken_out_of_those_that_depend_on_it() {
     assert!(sent.is_err(), "{sent:?}");
     alice.session.commit_pending(&annex).await.unwrap();
     let members = alice.session.member(|member| member.members(&annex)).unwrap();
-    assert_eq!(members, [alice.client.clone()]);
+    assert_eq!(members, std::slice::from_ref(&alice.client));
     let list = alice.session.member(|member| member.participants(&annex)).unwrap();
     assert_eq!(list.position(bob.user().as_str().as_bytes()), None);
     // With Cathy it would be no part of its parent any more, but all of it.
