@@ -5,17 +5,20 @@ use std::sync::{Arc, Weak};
 use actix::Addr;
 use actix::dev::SendError;
 use fanout::Transport;
-use futures::future::{join_all, try_join_all};
+use futures::future::try_join_all;
 use ledger::Ledger;
 use mimi::{Provider, RoomUri};
 use room::Keys;
-use route::{ShardId, Shards};
-use tokio::sync::{Notify, oneshot};
+use route::{ShardId, ShardMap, Shards};
+use shard::{Node, Ownership};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::actors::{Ask, Drain, Served, ShardActor, Wake};
+use crate::actors::{Ask, Served, ShardActor, Wake};
 use crate::gate::Reply;
 use crate::metrics::Metrics;
+use crate::roster::Roster;
+use crate::steward::Steward;
 use crate::{Clock, Options, Outcome, Request, Spawner, dependents};
 
 /// What a hub is made of.
@@ -24,7 +27,7 @@ pub struct Parts {
     /// Where rooms are durable.
     pub ledger: Ledger,
     /// Which shards are ours.
-    pub node: shard::Node,
+    pub node: Node,
     /// How entries leave.
     pub transport: Arc<dyn Transport>,
     /// Says when commands are accepted.
@@ -76,7 +79,7 @@ pub enum StartError {
     Stopped,
 }
 
-/// All rooms of this node. Cheap to clone; dropping the last one ends the rooms as a crash would, [`Hub::drain`] ends them
+/// The rooms of this node. Cheap to clone; dropping the last one ends the rooms as a crash would, [`Hub::drain`] ends them
 /// in order.
 #[derive(Debug, Clone)]
 pub struct Hub {
@@ -85,9 +88,13 @@ pub struct Hub {
 
 struct Inner {
     shards: Shards,
-    actors: Vec<Addr<ShardActor>>,
+    actors: Arc<[Addr<ShardActor>]>,
+    node: Node,
+    steward: Steward,
+    map: watch::Receiver<ShardMap>,
     options: Options,
     metrics: Metrics,
+    stewarding: Ending,
     _dependents: Ending,
     /// What the actors run on ends with the hub, and is not kept by them: a thread does not wait for its own end.
     _threads: Arc<dyn Spawner>,
@@ -111,16 +118,28 @@ impl std::fmt::Debug for Inner {
 }
 
 impl Hub {
-    /// Acquires every shard, opens its log and serves it.
+    /// Starts the shards' actors. A node that is alone on its store serves every shard when this returns. One of several
+    /// takes, from now on, those that are placed with it, as soon as it can have them.
     ///
     /// # Errors
-    /// A shard is owned by a living node, the store fails, or the spawner has stopped.
+    /// The spawner has stopped. Of a node that is alone, also: the store fails.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let shards = parts.ledger.shards();
         let metrics = Metrics::new();
-        let dependents = Arc::new(Notify::new());
-        let actors = (0..shards.count()).map(|n| Self::serve(&parts, ShardId(n), &metrics, &dependents));
-        let actors = try_join_all(actors).await?;
+        let (roster, dependents) = (Roster::default(), Arc::new(Notify::new()));
+        let starts = shards.all().map(|shard| {
+            let groups = parts.spawner.groups().max(1);
+            let in_group = (shards.count() as usize).div_ceil(groups);
+            let rooms_max = (parts.options.rooms_max / in_group).max(1);
+            let served = Served::new(&parts, shard, rooms_max, &metrics, &roster, &dependents);
+            start_actor(&*parts.spawner, shard.0 as usize % groups, served)
+        });
+        let actors: Arc<[Addr<ShardActor>]> = try_join_all(starts).await?.into();
+        let steward = Steward::new(parts.node.clone(), actors.clone(), roster);
+        if parts.node.ownership() == Ownership::Sole {
+            steward.take_all().await?;
+        }
+        let stewarding = Ending(parts.couriers.spawn(steward.clone().run()));
         let (ledger, every) = (parts.ledger, parts.options.dependents_every);
         let inner = Arc::new_cyclic(|inner: &Weak<Inner>| {
             let hub = inner.clone();
@@ -128,37 +147,17 @@ impl Hub {
             Inner {
                 shards,
                 actors,
+                node: parts.node,
+                map: steward.map(),
+                steward,
                 options: parts.options,
                 metrics,
+                stewarding,
                 _dependents: Ending(parts.couriers.spawn(dependents::run(hub, ledger, dependents, every))),
                 _threads: parts.spawner,
             }
         });
         Ok(Self { inner })
-    }
-
-    async fn serve(
-        parts: &Parts,
-        shard: ShardId,
-        metrics: &Metrics,
-        dependents: &Arc<Notify>,
-    ) -> Result<Addr<ShardActor>, StartError> {
-        let groups = parts.spawner.groups().max(1);
-        let group = shard.0 as usize % groups;
-        let in_group = (parts.ledger.shards().count() as usize).div_ceil(groups);
-        let rooms_max = (parts.options.rooms_max / in_group).max(1);
-        let served = Served::new(parts, shard, rooms_max, metrics, dependents);
-        let (ready, started) = oneshot::channel();
-        parts.spawner.spawn(
-            group,
-            Box::new(move || {
-                Box::pin(async move {
-                    // Whoever started the hub may have given up; then the actor ends with its address.
-                    drop(ready.send(ShardActor::serve(served).await));
-                })
-            }),
-        );
-        started.await.map_err(|_| StartError::Stopped)?
     }
 
     /// Asks one room. The reply comes once what it was derived from is durable; dropping the future takes nothing back.
@@ -171,7 +170,10 @@ impl Hub {
             reply: Reply { sender, flight: None },
         };
         match self.inner.actors[shard.0 as usize].try_send(ask) {
-            Ok(()) => reply.await.unwrap_or_else(|_| self.inner.unavailable()),
+            Ok(()) => match reply.await {
+                Ok(outcome) => self.inner.direct(shard, outcome),
+                Err(_) => self.inner.unavailable(),
+            },
             Err(SendError::Full(_)) => {
                 self.inner.metrics.overloaded();
                 Outcome::Overloaded {
@@ -182,6 +184,11 @@ impl Hub {
         }
     }
 
+    /// Who serves which shard, as far as this node knows, and each change of that. A hint for callers.
+    pub fn map(&self) -> watch::Receiver<ShardMap> {
+        self.inner.map.clone()
+    }
+
     /// The shards of this hub's ledger.
     pub fn shards(&self) -> Shards {
         self.inner.shards
@@ -189,23 +196,23 @@ impl Hub {
 
     /// The follower can be reached again: its couriers try now. A hint, dropped where a mailbox is full.
     pub fn wake(&self, follower: &Provider) {
-        for actor in &self.inner.actors {
+        for actor in self.inner.actors.iter() {
             drop(actor.try_send(Wake {
                 follower: follower.clone(),
             }));
         }
     }
 
-    /// Takes no more requests, makes durable what was decided, releases it and resigns every shard.
+    /// Takes no more shards and hands over those that it has: each takes no more requests, makes durable and releases what
+    /// was decided, and is resigned, one after the other. Where there are other nodes they know before.
     pub async fn drain(&self) {
-        let drains = self.inner.actors.iter().map(|actor| async {
-            let (done, drained) = oneshot::channel();
-            if actor.send(Drain { done }).await.is_ok() {
-                // An actor that ends without a word has drained as far as it ever will.
-                drop(drained.await);
-            }
-        });
-        join_all(drains).await;
+        self.inner.stewarding.0.abort();
+        if let Ownership::Leased { beat, .. } = self.inner.node.ownership() {
+            // Nothing is handed over before the others know, and wait for it.
+            self.inner.node.leave();
+            tokio::time::sleep(beat).await;
+        }
+        self.inner.steward.hand_all_over().await;
     }
 }
 
@@ -215,4 +222,39 @@ impl Inner {
             retry_after: self.options.retry_after,
         }
     }
+
+    /// Says who serves the shard, where that is not this node.
+    fn direct(&self, shard: ShardId, outcome: Outcome) -> Outcome {
+        let Outcome::Elsewhere { term, .. } = outcome else {
+            return outcome;
+        };
+        let map = self.map.borrow();
+        let owner = map
+            .owner(shard)
+            .filter(|owner| owner.node != self.node.site().address());
+        match owner {
+            Some(owner) => Outcome::Elsewhere {
+                node: owner.node.clone(),
+                term: owner.term,
+            },
+            None => Outcome::Elsewhere {
+                node: String::new(),
+                term,
+            },
+        }
+    }
+}
+
+async fn start_actor(spawner: &dyn Spawner, group: usize, served: Served) -> Result<Addr<ShardActor>, StartError> {
+    let (ready, started) = oneshot::channel();
+    spawner.spawn(
+        group,
+        Box::new(move || {
+            Box::pin(async move {
+                // Whoever started the hub may have given up; then the actor ends with its address.
+                drop(ready.send(ShardActor::start(served)));
+            })
+        }),
+    );
+    started.await.map_err(|_| StartError::Stopped)
 }

@@ -20,8 +20,10 @@ mod metrics;
 mod options;
 pub mod report;
 mod request;
+mod roster;
 pub mod seal;
 mod spawner;
+mod steward;
 mod vault;
 
 pub use actors::OpenError;

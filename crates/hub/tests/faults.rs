@@ -7,14 +7,9 @@ mod world;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use client::mls::{Member, Submitted};
 use hub::{Options, Outcome};
 use room::Refusal;
-use world::{World, body, room, run, start, submit, update, waits};
-
-fn accepted(response: &[u8]) -> bool {
-    matches!(Member::submitted(response).unwrap(), Submitted::Accepted(_))
-}
+use world::{World, accepted, body, room, run, start, submit, update, waits};
 
 #[test]
 fn h_26_nothing_is_answered_or_sent_before_it_is_durable() {

@@ -6,18 +6,14 @@ mod world;
 
 use std::sync::Arc;
 
-use client::mls::{Answered, Member, RoomProfile, Submitted};
+use client::mls::{Answered, RoomProfile};
 use hub::{Arbiters, Hub, Options, Outcome, Parts, SystemClock};
 use ledger::{Founding, Ledger, LedgerId};
 use room::{Answer, Refusal};
 use route::Shards;
-use shard::{Incarnation, Node, NodeOptions, Ownership};
+use shard::{Incarnation, Node, NodeOptions};
 use store::Database;
-use world::{World, body, member, provider, room, run, submit, update};
-
-fn accepted(response: &[u8]) -> bool {
-    matches!(Member::submitted(response).unwrap(), Submitted::Accepted(_))
-}
+use world::{World, accepted, body, member, provider, room, run, submit, update};
 
 #[test]
 fn a_restarted_hub_goes_on_where_the_killed_one_was() {
@@ -194,10 +190,7 @@ fn shards_run_on_arbiters_of_their_own() {
             shards: Shards::new(4, [0; 16]).unwrap(),
         };
         let ledger = Ledger::open(Database::memory(), founding).await.unwrap();
-        let node = NodeOptions {
-            incarnation: Incarnation([1; 16]),
-            ownership: Ownership::Sole,
-        };
+        let node = NodeOptions::sole(Incarnation([1; 16]));
         let arbiters = Arc::new(Arbiters::start(2).unwrap());
         let keys = Arc::new(hub::keys::HubKeys::generate(provider("a")).unwrap());
         let hub = Hub::start(Parts {

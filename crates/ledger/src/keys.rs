@@ -48,8 +48,9 @@
 //! | 0e | orphan | user, escaped |
 //! | 0f | over | |
 //!
-//! Escaped: 00 becomes 00 FF, and 00 is behind. So no row's key is the beginning of another's, and all blobs of a row, or
-//! those before a generation, are one range that can be cleared without reading.
+//! Escaped: 00 becomes 00 FF, and 00 is behind. Users and providers hold no 00, and the KeyPackageRefs of a room have one
+//! length, so no row's key is the beginning of another's, and all blobs of a row, or those before a generation, are one
+//! range that can be cleared without reading.
 //!
 //! The tables `B` and `F` (beats and fences) are the crate `shard`'s, `P` is the follower's.
 

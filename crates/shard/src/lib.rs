@@ -5,11 +5,19 @@
 //! Beats say who is alive; they are for liveness only. No clock value is stored: a waiter watches an unchanged beat on its
 //! own monotonic clock. If every clock and every beat were wrong, shards would change hands too often, and each of them
 //! would still have one writer at a time.
+//!
+//! Which node should have which shard is a function of who lives ([`View::place`]), on which each node acts alone: there
+//! is no leader, and nodes do not talk to each other.
 
+mod life;
 mod node;
 mod rows;
+mod site;
 mod tenure;
+mod view;
 
-pub use node::{AcquireError, Node, NodeOptions, Ownership};
+pub use node::{AcquireError, Node, NodeOptions, Owned, Ownership};
 pub use rows::{Incarnation, Term};
+pub use site::{BadSite, Site};
 pub use tenure::{FenceError, Tenure};
+pub use view::{Member, View};

@@ -1,27 +1,39 @@
-//! A node: its life, its beat, and how it comes to own shards.
+//! A node, and how it comes to own shards.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use route::ShardId;
-use store::{Database, Transaction};
+use store::Database;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
-use crate::rows::{Beat, Fence, Incarnation, Term, beat_key, beat_keys, beat_of, fence_key};
+use crate::life::Life;
+use crate::rows::{Fence, Incarnation, Term, beat_key, fence_key, fence_keys, fence_of};
+use crate::site::Site;
 use crate::tenure::Tenure;
-
-/// The most nodes whose beats are watched.
-const NODES_MAX: usize = 4_096;
+use crate::view::View;
 
 /// What a node is started with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeOptions {
     /// The name of this life: 16 octets from a random source.
     pub incarnation: Incarnation,
     /// Whether others may be at work on the same store.
     pub ownership: Ownership,
+    /// What others are told of it.
+    pub site: Site,
+}
+
+impl NodeOptions {
+    /// A node that is alone on its store and that nobody has to find.
+    pub fn sole(incarnation: Incarnation) -> Self {
+        Self {
+            incarnation,
+            ownership: Ownership::Sole,
+            site: Site::default(),
+        }
+    }
 }
 
 /// How a node knows that the former owner of a shard is gone.
@@ -37,6 +49,17 @@ pub enum Ownership {
         /// Time between two beats (a third of the lease).
         beat: Duration,
     },
+}
+
+/// Who owns a shard, as its fence says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owned {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Since which term.
+    pub term: Term,
+    /// The owner, dead or alive; `None` if it resigned.
+    pub owner: Option<Incarnation>,
 }
 
 /// Why a shard was not acquired.
@@ -81,15 +104,12 @@ impl Drop for Beating {
 impl Node {
     /// Starts a node. With [`Ownership::Leased`] its first beat is durable when this returns, and a task keeps beating.
     pub async fn start(database: Database, options: NodeOptions) -> Result<Self, store::Error> {
-        let life = Arc::new(Life {
-            database,
-            options,
-            pulse: Mutex::default(),
-        });
-        let beating = match options.ownership {
+        let ownership = options.ownership;
+        let life = Arc::new(Life::new(database, options));
+        let beating = match ownership {
             Ownership::Sole => None,
             Ownership::Leased { lease, beat } => {
-                life.beat(1, lease).await?;
+                life.begin(lease).await?;
                 Some(Arc::new(Beating(tokio::spawn(life.clone().keep_beating(lease, beat)))))
             }
         };
@@ -99,6 +119,27 @@ impl Node {
     /// The name of this life.
     pub fn incarnation(&self) -> Incarnation {
         self.life.incarnation()
+    }
+
+    /// What others are told of it.
+    pub fn site(&self) -> &Site {
+        &self.life.options().site
+    }
+
+    /// How it knows that former owners are gone.
+    pub fn ownership(&self) -> Ownership {
+        self.life.options().ownership
+    }
+
+    /// The nodes that live, this one among them, and each change of that. A dead node is missed within its lease and half
+    /// a beat of its last one.
+    pub fn views(&self) -> watch::Receiver<View> {
+        self.life.views()
+    }
+
+    /// Tells the others, at once, that this node gives its shards away and takes none.
+    pub fn leave(&self) {
+        self.life.leave();
     }
 
     /// Takes `shard`, if it is free or its owner is dead: moves the fence, so that from then on nothing of a former tenure
@@ -111,7 +152,7 @@ impl Node {
         loop {
             match self.take(shard).await {
                 Err(AcquireError::Store(error)) => {
-                    if !self.life.database.again(&error, &mut attempt).await {
+                    if !self.life.database().again(&error, &mut attempt).await {
                         return Err(error.into());
                     }
                 }
@@ -123,7 +164,7 @@ impl Node {
     /// One attempt. After an unknown result the next one finds this node as owner and moves the fence once more: only a
     /// commit that is known makes a tenure.
     async fn take(&self, shard: ShardId) -> Result<Tenure, AcquireError> {
-        let mut transaction = self.life.database.begin();
+        let mut transaction = self.life.database().begin();
         let fence = match transaction.get(&fence_key(shard)).await? {
             Some(row) => Fence::decode(&row).map_err(|_| AcquireError::Unreadable)?,
             None => Fence::default(),
@@ -137,145 +178,56 @@ impl Node {
         Ok(Tenure::new(shard, term, self.life.clone()))
     }
 
+    /// Returns when somebody else than `owner` has `shard`, or nobody, and after `patience` in any case.
+    pub async fn await_release(
+        &self,
+        shard: ShardId,
+        owner: Incarnation,
+        patience: Duration,
+    ) -> Result<(), store::Error> {
+        let released = async {
+            let transaction = self.life.database().begin();
+            let fence = transaction.snapshot_get(&fence_key(shard)).await?;
+            let changed = transaction.watch(&fence_key(shard)).await?;
+            transaction.commit().await?;
+            match fence.map(|row| Fence::decode(&row)) {
+                Some(Ok(fence)) if fence.owner == Some(owner) => changed.await,
+                _ => Ok(()),
+            }
+        };
+        tokio::time::timeout(patience, released).await.unwrap_or(Ok(()))
+    }
+
+    /// Who owns each shard that was ever owned, in order. A fence of another release is left out.
+    pub async fn owners(&self) -> Result<Vec<Owned>, store::Error> {
+        let transaction = self.life.database().begin();
+        let rows = transaction
+            .snapshot_range(fence_keys(), route::SHARDS_MAX as usize, false)
+            .await?;
+        let owned = rows.into_iter().filter_map(|(key, row)| {
+            let Fence { term, owner } = Fence::decode(&row).ok()?;
+            let shard = fence_of(&key)?;
+            Some(Owned { shard, term, owner })
+        });
+        Ok(owned.collect())
+    }
+
     /// Ends the node's life: its tenures are lost, its beat stops and is taken away, so that others take over at once.
     pub async fn stop(self) -> Result<(), store::Error> {
-        self.life.pulse().stopped = true;
+        self.life.stop();
         drop(self.beating);
         let mut attempt = 1;
         loop {
-            let mut transaction = self.life.database.begin();
+            let mut transaction = self.life.database().begin();
             transaction.clear(beat_key(self.life.incarnation()));
             match transaction.commit().await {
                 Ok(_) => return Ok(()),
                 Err(error) => {
-                    if !self.life.database.again(&error, &mut attempt).await {
+                    if !self.life.database().again(&error, &mut attempt).await {
                         return Err(error);
                     }
                 }
             }
         }
-    }
-}
-
-/// What a node and its tenures share.
-#[derive(Debug)]
-pub(crate) struct Life {
-    database: Database,
-    options: NodeOptions,
-    pulse: Mutex<Pulse>,
-}
-
-#[derive(Debug, Default)]
-struct Pulse {
-    /// When the last beat that became durable was begun.
-    beaten: Option<Instant>,
-    stopped: bool,
-    /// The last beat seen of each other node, and since when it has not changed.
-    seen: BTreeMap<Incarnation, (Beat, Instant)>,
-}
-
-impl Life {
-    pub(crate) fn incarnation(&self) -> Incarnation {
-        self.options.incarnation
-    }
-
-    pub(crate) fn database(&self) -> &Database {
-        &self.database
-    }
-
-    /// Whether this node must act as if it were dead.
-    pub(crate) fn has_lapsed(&self) -> bool {
-        let pulse = self.pulse();
-        pulse.stopped
-            || match self.options.ownership {
-                Ownership::Sole => false,
-                Ownership::Leased { lease, .. } => pulse.beaten.is_none_or(|beaten| beaten.elapsed() >= lease * 2 / 3),
-            }
-    }
-
-    fn pulse(&self) -> MutexGuard<'_, Pulse> {
-        self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn keep_beating(self: Arc<Self>, lease: Duration, beat: Duration) {
-        let mut count = 1;
-        loop {
-            tokio::time::sleep(beat).await;
-            count += 1;
-            match self.beat(count, lease).await {
-                Ok(()) => {}
-                Err(error @ (store::Error::Closed | store::Error::Fatal(_))) => {
-                    tracing::error!(%error, "the beat stops");
-                    return;
-                }
-                Err(error) => tracing::warn!(%error, "a beat was missed"),
-            }
-        }
-    }
-
-    /// Writes one beat and looks at the others'.
-    async fn beat(&self, count: u64, lease: Duration) -> Result<(), store::Error> {
-        let mut attempt = 1;
-        loop {
-            match self.try_beat(Beat { count, lease }).await {
-                Ok(()) => return Ok(()),
-                Err(error) => {
-                    if !self.database.again(&error, &mut attempt).await {
-                        return Err(error);
-                    }
-                }
-            }
-        }
-    }
-
-    async fn try_beat(&self, beat: Beat) -> Result<(), store::Error> {
-        let begun = Instant::now();
-        let mut transaction = self.database.begin();
-        let rows = transaction.snapshot_range(beat_keys(), NODES_MAX, false).await?;
-        let read = Instant::now();
-        transaction.set(beat_key(self.incarnation()), beat.encode());
-        transaction.commit().await?;
-        let mut pulse = self.pulse();
-        pulse.beaten = Some(begun);
-        let others = rows
-            .iter()
-            .filter_map(|(key, row)| Some((beat_of(key)?, Beat::decode(row).ok()?)))
-            .filter(|(node, _)| *node != self.incarnation());
-        pulse.seen = others
-            .map(|(node, beat)| (node, (beat, since(&pulse.seen, node, beat, read))))
-            .collect();
-        Ok(())
-    }
-
-    /// Refuses if the owner of `fence` is another node that may be alive. Reads the beat that it judges so that the
-    /// takeover conflicts with a later one.
-    async fn check_owner(&self, transaction: &Transaction, fence: &Fence) -> Result<(), AcquireError> {
-        let by = match fence.owner {
-            Some(owner) if owner != self.incarnation() => owner,
-            _ => return Ok(()),
-        };
-        if self.options.ownership == Ownership::Sole {
-            return Ok(());
-        }
-        let Some(row) = transaction.get(&beat_key(by)).await? else {
-            return Ok(());
-        };
-        let beat = Beat::decode(&row).map_err(|_| AcquireError::Unreadable)?;
-        let now = Instant::now();
-        let mut pulse = self.pulse();
-        let since = since(&pulse.seen, by, beat, now);
-        pulse.seen.insert(by, (beat, since));
-        match beat.lease.checked_sub(now - since) {
-            None | Some(Duration::ZERO) => Ok(()),
-            Some(retry_after) => Err(AcquireError::Held { by, retry_after }),
-        }
-    }
-}
-
-/// Since when `node` shows this very beat.
-fn since(seen: &BTreeMap<Incarnation, (Beat, Instant)>, node: Incarnation, beat: Beat, now: Instant) -> Instant {
-    match seen.get(&node) {
-        Some((known, since)) if *known == beat => *since,
-        _ => now,
     }
 }

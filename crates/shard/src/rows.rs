@@ -3,9 +3,9 @@
 //! | key | value |
 //! |---|---|
 //! | `F` shard (u32) | 01, term (u64), owner: 00, or 01 and 16 octets of incarnation |
-//! | `B` incarnation (16 octets) | 01, count (u64), lease in milliseconds (u32) |
+//! | `B` incarnation (16 octets) | 01, count (u64), lease in milliseconds (u32), leaving (u8: 0 or 1), weight (u32), zone, address |
 //!
-//! Integers are big-endian.
+//! Integers are big-endian; texts are UTF-8 behind their length (u8).
 
 use std::fmt;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use route::ShardId;
 use store::KeyRange;
+
+use crate::site::Site;
 
 const VERSION: u8 = 1;
 
@@ -44,12 +46,14 @@ pub(crate) struct Fence {
     pub(crate) owner: Option<Incarnation>,
 }
 
-/// A sign of life. Nothing but a change of it means anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A sign of life, and what the node says of itself. That it changes is all that says whether the node lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Beat {
     pub(crate) count: u64,
     /// How long it may stay unchanged.
     pub(crate) lease: Duration,
+    pub(crate) leaving: bool,
+    pub(crate) site: Site,
 }
 
 /// Octets under a key of ours that no release of ours wrote.
@@ -58,6 +62,16 @@ pub(crate) struct BadRow;
 
 pub(crate) fn fence_key(shard: ShardId) -> Vec<u8> {
     [&b"F"[..], &shard.0.to_be_bytes()].concat()
+}
+
+/// All fences.
+pub(crate) fn fence_keys() -> KeyRange {
+    KeyRange::prefix(b"F")
+}
+
+pub(crate) fn fence_of(key: &[u8]) -> Option<ShardId> {
+    let shard = key.strip_prefix(b"F")?.try_into().ok()?;
+    Some(ShardId(u32::from_be_bytes(shard)))
 }
 
 pub(crate) fn beat_key(incarnation: Incarnation) -> Vec<u8> {
@@ -105,6 +119,12 @@ impl Beat {
         let mut octets = vec![VERSION];
         octets.extend_from_slice(&self.count.to_be_bytes());
         octets.extend_from_slice(&lease_ms.to_be_bytes());
+        octets.push(u8::from(self.leaving));
+        octets.extend_from_slice(&self.site.weight().to_be_bytes());
+        for text in [self.site.zone(), self.site.address()] {
+            octets.push(u8::try_from(text.len()).expect("a site's texts have at most 255 octets"));
+            octets.extend_from_slice(text.as_bytes());
+        }
         octets.into()
     }
 
@@ -112,13 +132,30 @@ impl Beat {
         let (&[VERSION], rest) = octets.split_first_chunk().ok_or(BadRow)? else {
             return Err(BadRow);
         };
-        let (count, lease_ms) = rest.split_first_chunk().ok_or(BadRow)?;
-        let lease_ms = u32::from_be_bytes(lease_ms.try_into().map_err(|_| BadRow)?);
+        let (count, rest) = rest.split_first_chunk().ok_or(BadRow)?;
+        let (lease_ms, rest) = rest.split_first_chunk().ok_or(BadRow)?;
+        let (&[leaving @ (0 | 1)], rest) = rest.split_first_chunk().ok_or(BadRow)? else {
+            return Err(BadRow);
+        };
+        let (weight, rest) = rest.split_first_chunk().ok_or(BadRow)?;
+        let (zone, rest) = text(rest)?;
+        let (address, rest) = text(rest)?;
+        if !rest.is_empty() {
+            return Err(BadRow);
+        }
         Ok(Self {
             count: u64::from_be_bytes(*count),
-            lease: Duration::from_millis(lease_ms.into()),
+            lease: Duration::from_millis(u32::from_be_bytes(*lease_ms).into()),
+            leaving: leaving == 1,
+            site: Site::new(address, zone, u32::from_be_bytes(*weight)).map_err(|_| BadRow)?,
         })
     }
+}
+
+fn text(octets: &[u8]) -> Result<(&str, &[u8]), BadRow> {
+    let (length, rest) = octets.split_first().ok_or(BadRow)?;
+    let (text, rest) = rest.split_at_checked((*length).into()).ok_or(BadRow)?;
+    Ok((std::str::from_utf8(text).map_err(|_| BadRow)?, rest))
 }
 
 #[cfg(test)]
@@ -144,20 +181,34 @@ mod tests {
         let beat = Beat {
             count: 3,
             lease: Duration::from_secs(3),
+            leaving: true,
+            site: Site::new("hub-1:7000", "east", 5).unwrap(),
         };
-        assert_eq!(beat.encode(), &b"\x01\0\0\0\0\0\0\0\x03\0\0\x0b\xb8"[..]);
+        assert_eq!(
+            beat.encode(),
+            &b"\x01\0\0\0\0\0\0\0\x03\0\0\x0b\xb8\x01\0\0\0\x05\x04east\x0ahub-1:7000"[..]
+        );
         assert_eq!(fence_key(ShardId(258)), b"F\0\0\x01\x02");
         assert_eq!(beat_key(Incarnation(*b"0123456789abcdef")), b"B0123456789abcdef");
+        assert_eq!(fence_of(b"F\0\0\x01\x02"), Some(ShardId(258)));
         assert_eq!(Fence::decode(&owned.encode()), Ok(owned));
         assert_eq!(Fence::decode(&free.encode()), Ok(free));
         assert_eq!(Beat::decode(&beat.encode()), Ok(beat));
+    }
+
+    fn suspicious() -> impl Strategy<Value = Vec<u8>> {
+        let small = proptest::collection::vec(0..3_u8, 0..30);
+        let begun = small
+            .clone()
+            .prop_map(|rest| [&b"\x01\0\0\0\0\0\0\0\x03\0\0\x0b\xb8\0\0\0\0\x01"[..], &rest].concat());
+        prop_oneof![small, begun]
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
         #[test]
-        fn octets_that_decode_are_what_encodes_again(octets in proptest::collection::vec(0..3_u8, 0..30)) {
+        fn octets_that_decode_are_what_encodes_again(octets in suspicious()) {
             if let Ok(fence) = Fence::decode(&octets) {
                 prop_assert_eq!(&fence.encode()[..], &octets[..]);
             }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use route::ShardId;
 use store::Transaction;
 
-use crate::node::Life;
+use crate::life::Life;
 use crate::rows::{Fence, Incarnation, Term, fence_key};
 
 /// One node's ownership of one shard, from [`Node::acquire`](crate::Node::acquire) until it resigns or is deposed. Cannot
@@ -80,7 +80,11 @@ impl Tenure {
     /// Gives the shard up, so that another node can take it at once. To be called when everything is flushed: a batch
     /// still in flight is refused. The term stays, the next owner's is one higher. Nothing is left to do if the shard was
     /// taken over already.
-    pub async fn resign(self) -> Result<(), store::Error> {
+    ///
+    /// # Errors
+    /// The store's: the tenure is over for this node, but others may have to wait for the end of its life.
+    pub async fn resign(&self) -> Result<(), store::Error> {
+        self.fenced.store(true, Ordering::Release);
         let mut attempt = 1;
         loop {
             match self.try_resign().await {

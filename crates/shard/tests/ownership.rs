@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use route::ShardId;
-use shard::{AcquireError, FenceError, Incarnation, Node, NodeOptions, Ownership, Tenure, Term};
+use shard::{AcquireError, FenceError, Incarnation, Node, NodeOptions, Owned, Ownership, Site, Tenure, Term};
 use store::{Database, Error};
 
 const LEASE: Duration = Duration::from_secs(3);
@@ -23,6 +23,7 @@ async fn start(database: &Database, name: u8, ownership: Ownership) -> Node {
     let options = NodeOptions {
         incarnation: Incarnation([name; 16]),
         ownership,
+        site: Site::new(format!("hub-{name}:7000"), "", 1).unwrap(),
     };
     Node::start(database.clone(), options).await.unwrap()
 }
@@ -164,4 +165,124 @@ async fn acquiring_again_ends_the_tenure_of_the_same_node() {
     assert_eq!(second.term(), Term(2));
     assert_eq!(write(&database, &first, "late").await, Err(FenceError::Fenced));
     write(&database, &second, "in time").await.unwrap();
+}
+
+/// Whom a node sees, by the number in their incarnations.
+fn seen(node: &Node) -> Vec<u8> {
+    node.views()
+        .borrow()
+        .members()
+        .map(|member| member.incarnation.0[0])
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_see_who_lives_and_miss_the_dead_within_the_lease_and_half_a_beat() {
+    let database = Database::memory();
+    let one = leased(&database, 1).await;
+    assert_eq!(seen(&one), [1]);
+    let two = leased(&database, 2).await;
+    assert_eq!(seen(&two), [1, 2], "with its first beat a node knows the others");
+    tokio::time::sleep(BEAT / 2).await;
+    assert_eq!(seen(&one), [1, 2]);
+    assert_eq!(one.views().borrow().place(SHARD), two.views().borrow().place(SHARD));
+
+    let mut views = one.views();
+    views.mark_unchanged();
+    drop(two);
+    let begun = tokio::time::Instant::now();
+    views.changed().await.unwrap();
+    assert_eq!(seen(&one), [1]);
+    assert!(begun.elapsed() <= LEASE + BEAT / 2, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_leaves_says_so_at_once_and_gets_no_shard() {
+    let database = Database::memory();
+    let one = leased(&database, 1).await;
+    let two = leased(&database, 2).await;
+    one.leave();
+    tokio::time::sleep(BEAT / 2 + Duration::from_millis(1)).await;
+    for node in [&one, &two] {
+        let views = node.views();
+        let placed = |shard| views.borrow().place(ShardId(shard)).map(|to| to.incarnation);
+        assert!((0..64).all(|shard| placed(shard) == Some(two.incarnation())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_shard_learns_at_once_that_it_was_resigned() {
+    let database = Database::memory();
+    let one = leased(&database, 1).await;
+    let two = leased(&database, 2).await;
+    let tenure = one.acquire(SHARD).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let waits = two.await_release(SHARD, one.incarnation(), Duration::from_secs(60));
+    let resigns = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        tenure.resign().await.unwrap();
+    };
+    let (waited, ()) = tokio::join!(waits, resigns);
+    waited.unwrap();
+    assert_eq!(begun.elapsed().as_millis(), 300);
+    assert!(tenure.is_lost());
+    two.await_release(SHARD, one.incarnation(), Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert_eq!(begun.elapsed().as_millis(), 300, "nothing is left to wait for");
+    two.acquire(SHARD).await.unwrap();
+    two.await_release(SHARD, two.incarnation(), BEAT).await.unwrap();
+    assert_eq!(begun.elapsed().as_millis(), 1_300, "patience ends");
+    let owners = one.owners().await.unwrap();
+    assert_eq!(
+        owners,
+        [Owned {
+            shard: SHARD,
+            term: Term(2),
+            owner: Some(two.incarnation())
+        }]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_beat_of_a_dead_node_is_taken_away_in_the_end() {
+    let database = Database::memory();
+    let one = leased(&database, 1).await;
+    drop(leased(&database, 2).await);
+    let beats = async || {
+        let rows = database.begin().range(store::KeyRange::prefix(b"B"), 10, false).await;
+        rows.unwrap().len()
+    };
+    assert_eq!(beats().await, 2);
+    tokio::time::sleep(LEASE * 9).await;
+    assert_eq!(beats().await, 2);
+    tokio::time::sleep(LEASE * 2).await;
+    assert_eq!(beats().await, 1);
+    drop(one);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_nodes_of_one_name_are_two_nodes_of_which_one_writes() {
+    let database = Database::memory();
+    let named_alike = async |life: u8| {
+        let options = NodeOptions {
+            incarnation: Incarnation([life; 16]),
+            ownership: Ownership::Leased {
+                lease: LEASE,
+                beat: BEAT,
+            },
+            site: Site::new("hub-1:7000", "", 1).unwrap(),
+        };
+        Node::start(database.clone(), options).await.unwrap()
+    };
+    let (one, two) = (named_alike(1).await, named_alike(2).await);
+    tokio::time::sleep(BEAT).await;
+    assert_eq!(one.views().borrow().place(SHARD), two.views().borrow().place(SHARD));
+    let tenure = one.acquire(SHARD).await.unwrap();
+    let held = two.acquire(SHARD).await.unwrap_err();
+    assert!(
+        matches!(held, AcquireError::Held { by, .. } if by == one.incarnation()),
+        "{held}"
+    );
+    write(&database, &tenure, "by the one").await.unwrap();
 }

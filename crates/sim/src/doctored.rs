@@ -7,13 +7,18 @@ use client::mls::Received;
 use ledger::{Cursor, LogEntry, Offset};
 use room::{Digest, EntryKind, Shown};
 
+use crate::Sabotage;
 use crate::checkers::{LIVENESS, RESTORE, SAFETY};
-use crate::scenario::play;
+use crate::scenario::play_with;
 use crate::trace::{Asked, Body, Event, Verdict, What};
 use crate::truth::{Evidence, Shard};
 
 /// The record of a run in which nothing is wrong.
-static TRUE: LazyLock<Evidence> = LazyLock::new(|| play(1).expect("the promises hold on this seed").evidence);
+static TRUE: LazyLock<Evidence> = LazyLock::new(|| {
+    play_with(1, Sabotage::None)
+        .expect("the promises hold on this seed")
+        .evidence
+});
 
 /// Asserts that a promise which holds is broken by `change`.
 fn breaks(promise: &str, change: impl FnOnce(&mut Evidence)) {

@@ -56,13 +56,18 @@ impl Rates {
 pub(crate) enum Act {
     /// The next append meets this.
     Doom(Fate),
-    /// The hub that serves dies, and comes back so much later; if `on_append`, while its next append is on its way.
+    /// A hub that has a shard dies, and comes back so much later; if `on_append`, while its next append is on its way.
     KillHub { down: Duration, on_append: bool },
     /// The hub that was to die while its next append is on its way dies anyway.
     KillArmed { down: Duration },
-    /// The hub that serves does not reach the store for so long.
+    /// A hub that has a shard is told to hand everything over; it is killed when `grace` is over, and comes back so much
+    /// later.
+    DrainHub { grace: Duration, down: Duration },
+    /// The wall clock of a hub that has a shard jumps.
+    Jump(i64),
+    /// A hub that has a shard does not reach the store for so long.
     Stall(Duration),
-    /// The hub that serves reaches nobody and nothing for so long, and finds everything that was meant for it afterwards:
+    /// A hub that has a shard reaches nobody and nothing for so long, and finds everything that was meant for it afterwards:
     /// to everybody else it slept.
     Freeze(Duration),
     /// A follower dies, and comes back so much later.
@@ -86,6 +91,8 @@ pub(crate) struct Plan {
     pub(crate) blind: f64,
     /// How far each hub's wall clock is off, in milliseconds.
     pub(crate) skew_ms: [i64; 2],
+    /// How much of the work falls to each hub.
+    pub(crate) weights: [u32; 2],
     /// Rooms that a hub keeps in memory.
     pub(crate) rooms_max: usize,
     /// When clients do nothing; empty in most runs.
@@ -124,6 +131,16 @@ impl Plan {
         if lull.is_empty() {
             if random.random_bool(0.6) {
                 acts.extend(kill(random, 13_000..21_000));
+            }
+            if random.random_bool(0.4) {
+                let (grace, down) = (within(random, 200..6_000), within(random, 100..4_000));
+                acts.push((within(random, 5_000..18_000), Act::DrainHub { grace, down }));
+            }
+            if random.random_bool(0.3) {
+                acts.push((
+                    within(random, 4_000..20_000),
+                    Act::Jump(random.random_range(-60_000..60_000)),
+                ));
             }
             if random.random_bool(0.7) {
                 acts.push((within(random, 5_000..20_000), Act::Stall(within(random, 500..7_000))));
@@ -167,6 +184,7 @@ impl Plan {
             lost_answers: random.random_range(0.01..0.06),
             blind: random.random_range(0.0..0.8),
             skew_ms: [random.random_range(-2_000..2_000), random.random_range(-2_000..2_000)],
+            weights: [random.random_range(1..4), random.random_range(1..4)],
             rooms_max: [2, 16][random.random_range(0..2)],
             lull,
             until: PHASE_ONE,
@@ -174,7 +192,7 @@ impl Plan {
     }
 }
 
-/// A kill of the hub that serves. One that dies with an append on its way may have sent it on a long one: then nobody tries
+/// A kill of a hub that has a shard. One that dies with an append on its way may have sent it on a long one: then nobody tries
 /// again meanwhile, and it has effect, if the next owner is slower.
 fn kill(random: &mut StdRng, ms: Range<u64>) -> Vec<(Duration, Act)> {
     let at = within(random, ms);

@@ -1,23 +1,24 @@
-//! A hub host: the production hub over the faulty store, and what stands in for the edge. It serves while it owns the
-//! shards, waits for them while another does, and begins a new life when it learns that it lost one.
+//! A hub host: the production hub over the faulty store, and what stands in for the edge. Each life is a node of its own,
+//! which serves whichever shards fall to it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hub::{Hub, LocalTasks, Outcome, Parts, Request, StartError};
+use hub::{Hub, LocalTasks, Outcome, Parts, Request};
 use ledger::{Founding, Ledger, LedgerId};
 use mimi::{Provider, RoomUri};
 use proto::hub::{Elsewhere, Refused, RoomRequest, RoomResponse, room_request, room_response};
 use rand::Rng;
 use rand::rngs::StdRng;
 use room::{Command, Digest, Millis, Reply};
-use route::{ShardId, Shards};
-use shard::{AcquireError, Incarnation, Node, NodeOptions, Ownership};
+use route::Shards;
+use shard::{Incarnation, Node, NodeOptions, Ownership, Site as NodeSite};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -55,11 +56,14 @@ pub(crate) struct Site {
     pub(crate) record: Record,
     pub(crate) lost_answers: Rc<RefCell<f64>>,
     pub(crate) blind: f64,
-    pub(crate) skew_ms: i64,
+    /// How far its wall clock is off.
+    pub(crate) skew_ms: Arc<AtomicI64>,
+    /// How much of the work falls to it.
+    pub(crate) weight: u32,
     pub(crate) rooms_max: usize,
-    /// Who serves, as far as is known.
-    pub(crate) serving: Rc<Cell<Option<&'static str>>>,
     pub(crate) lives: Cell<u64>,
+    /// It is to hand everything over and to end.
+    pub(crate) drain: Notify,
     pub(crate) random: RefCell<StdRng>,
     /// Requests carried out whose answer was lost.
     pub(crate) unheard: Rc<RefCell<BTreeSet<Digest>>>,
@@ -76,77 +80,44 @@ pub(crate) fn founding(seed: u64) -> Founding {
     }
 }
 
-/// The hub of this life, if it serves.
-type Current = Rc<RefCell<Option<(u64, Hub)>>>;
+/// The hub of this life, once it has started.
+type Current = Rc<RefCell<Option<Hub>>>;
 
 /// The hub's software.
 pub(crate) async fn run(site: Rc<Site>) -> Ended {
     let listener = Listener::bind(PORT).await?;
+    let life = site.lives.get() + 1;
+    site.lives.set(life);
+    site.service.begins(site.name);
+    site.record.note(Event::Began { host: site.name, life });
     let current = Current::default();
-    let deposed = Rc::new(Notify::new());
-    let front = (site.clone(), current.clone(), deposed.clone());
+    let front = (site.clone(), current.clone());
     tokio::task::spawn_local(async move {
         while let Ok(stream) = listener.accept().await {
-            let (site, current, deposed) = front.clone();
+            let (site, current) = front.clone();
             // A client that goes away asks again.
-            tokio::task::spawn_local(async move { drop(serve(&site, &current, &deposed, stream).await) });
+            tokio::task::spawn_local(async move { drop(serve(&site, &current, stream).await) });
         }
     });
-    loop {
-        let life = site.lives.get() + 1;
-        site.lives.set(life);
-        site.record.note(Event::Began { host: site.name, life });
-        site.service.serves(site.name, false);
-        let Some((node, hub)) = start(&site, life).await else {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            continue;
-        };
-        site.record.note(Event::Serving { host: site.name, life });
-        site.serving.set(Some(site.name));
-        site.service.serves(site.name, true);
-        *current.borrow_mut() = Some((life, hub));
-        lose_a_shard(&current, &deposed).await;
-        current.borrow_mut().take();
-        site.record.note(Event::Deposed { host: site.name, life });
-        site.record.mark(Mark::Deposed);
-        // What cannot be taken away now lapses by itself.
-        drop(tokio::time::timeout(Duration::from_secs(1), node.stop()).await);
-    }
+    let (node, hub) = loop {
+        match start(&site, life).await {
+            Some(started) => break started,
+            None => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    };
+    *current.borrow_mut() = Some(hub.clone());
+    site.record.note(Event::Serving { host: site.name, life });
+    site.drain.notified().await;
+    hub.drain().await;
+    current.borrow_mut().take();
+    drop(hub);
+    // What cannot be taken away now lapses by itself.
+    drop(tokio::time::timeout(Duration::from_secs(1), node.stop()).await);
+    site.record.note(Event::Drained { host: site.name, life });
+    std::future::pending().await
 }
 
-/// Returns when somebody was sent elsewhere. Nobody may ask for long, so each shard is asked now and then, for a room that
-/// nobody founded.
-async fn lose_a_shard(current: &Current, deposed: &Notify) {
-    let shards = Shards::new(SHARDS, HASH_KEY).expect("two are few enough");
-    loop {
-        tokio::select! {
-            biased;
-            () = deposed.notified() => return,
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-        }
-        for shard in shards.all() {
-            let Some((_, hub)) = current.borrow().clone() else {
-                return;
-            };
-            let rooms = (0_u32..).map(|n| format!("mimi://a.example/r/nobody-{n}"));
-            let room = rooms.into_iter().find(|room| shards.of(room) == shard);
-            let room: RoomUri = room
-                .expect("some name falls into each shard")
-                .parse()
-                .expect("it is a room's");
-            let from = room.provider().clone();
-            let request = Request::Command(Command::Submit {
-                from,
-                body: Bytes::new(),
-            });
-            if let Outcome::Elsewhere { .. } = hub.call(room, request).await {
-                return;
-            }
-        }
-    }
-}
-
-/// One life up to where it serves; `None` when it has to begin again.
+/// One life up to where it serves; `None` where the store did not let it begin.
 async fn start(site: &Site, life: u64) -> Option<(Node, Hub)> {
     let database = site.service.door(site.name);
     let ledger = Ledger::open(database.clone(), founding(site.seed)).await.ok()?;
@@ -157,47 +128,26 @@ async fn start(site: &Site, life: u64) -> Option<(Node, Hub)> {
         site.blind,
         faults::random(site.seed, &format!("{} {life}", site.name)),
     );
-    let transport = Arc::new(transport);
     let options = NodeOptions {
         incarnation: Incarnation(incarnation),
         ownership: OWNERSHIP,
+        site: NodeSite::new(site.name, "", site.weight).ok()?,
     };
     let node = Node::start(database, options).await.ok()?;
-    loop {
-        let parts = Parts {
-            ledger: ledger.clone(),
-            node: node.clone(),
-            transport: transport.clone(),
-            clock: Arc::new(Clock { skew_ms: site.skew_ms }),
-            keys: Arc::new(SimKeys),
-            spawner: Arc::new(LocalTasks),
-            couriers: Handle::current(),
-            seed: site.seed ^ life,
-            options: options_of(site),
-        };
-        let why = match take_all(&node, parts).await {
-            Ok(hub) => return Some((node, hub)),
-            Err(why) => why,
-        };
-        let wait = match why {
-            StartError::Acquire {
-                source: AcquireError::Held { retry_after, .. },
-                ..
-            } => retry_after,
-            _ => Duration::from_millis(200),
-        };
-        tokio::time::sleep(wait.min(Duration::from_secs(1))).await;
-    }
-}
-
-/// A hub serves all shards or none: two that begin together must not take some each and wait for the others, so both begin
-/// with the first.
-async fn take_all(node: &Node, parts: Parts) -> Result<Hub, StartError> {
-    let shard = ShardId(0);
-    node.acquire(shard)
-        .await
-        .map_err(|source| StartError::Acquire { shard, source })?;
-    Hub::start(parts).await
+    let hub = Hub::start(Parts {
+        ledger,
+        node: node.clone(),
+        transport: Arc::new(transport),
+        clock: Arc::new(Clock {
+            skew_ms: site.skew_ms.clone(),
+        }),
+        keys: Arc::new(SimKeys),
+        spawner: Arc::new(LocalTasks),
+        couriers: Handle::current(),
+        seed: site.seed ^ life,
+        options: options_of(site),
+    });
+    Some((node, hub.await.ok()?))
 }
 
 /// Bounds small enough to be met.
@@ -219,36 +169,29 @@ fn options_of(site: &Site) -> hub::Options {
 }
 
 struct Clock {
-    skew_ms: i64,
+    skew_ms: Arc<AtomicI64>,
 }
 
 impl hub::Clock for Clock {
     fn now(&self) -> Millis {
         let elapsed = world::now().unwrap_or_default().as_millis();
         let now = EPOCH_MS + u64::try_from(elapsed).unwrap_or_default();
-        Millis(now.saturating_add_signed(self.skew_ms))
+        Millis(now.saturating_add_signed(self.skew_ms.load(Ordering::Relaxed)))
     }
 }
 
 /// Answers requests one after the other, as an edge passes them on.
-async fn serve(site: &Site, current: &Current, deposed: &Notify, mut stream: Stream) -> io::Result<()> {
+async fn serve(site: &Site, current: &Current, mut stream: Stream) -> io::Result<()> {
     while let Some((request, _)) = wire::read::<RoomRequest>(&mut stream).await? {
         let (room, request, octets) = parse(request).map_err(io::Error::other)?;
         let serving = current.borrow().clone();
         let outcome = match &serving {
-            Some((_, hub)) => hub.call(room.clone(), request.clone()).await,
+            Some(hub) => hub.call(room.clone(), request.clone()).await,
             None => Outcome::Elsewhere {
                 node: String::new(),
                 term: 0,
             },
         };
-        let life = |of: &Option<(u64, Hub)>| of.as_ref().map(|(life, _)| *life);
-        if matches!(outcome, Outcome::Elsewhere { .. })
-            && life(&serving).is_some()
-            && life(&serving) == life(&current.borrow())
-        {
-            deposed.notify_one();
-        }
         let done = matches!(outcome, Outcome::Answer(_));
         let command = match &request {
             Request::Command(command) => Some(command),

@@ -7,15 +7,17 @@
 //! * [`scenario`] plays one seed: phase one with faults, phase two without until everything has converged.
 //! * [`faults`] is the plan that a seed makes; [`store`], [`follower`], [`hubs`] and [`world`] carry it out.
 //! * [`trace`] records what happens, [`marks`] which rare branches were reached, [`truth`] what the store holds in the end.
-//! * [`checkers`], [`rest`] and [`shadow`] are the promises, as functions of the record; [`doctored`] shows that each can
-//!   fail, [`runs`] plays the seeds.
+//! * [`checkers`], [`rest`] and [`shadow`] are the promises, as functions of the record; `doctored` shows that each can
+//!   fail.
+//! * [`campaign`] plays many seeds; [`Sabotage`] breaks the cluster on purpose, so that it is seen whether they notice.
 //!
-//! `cargo test -p sim` plays [`scenario::SEEDS`] seeds and those in `seeds.txt`; `SIM_SEED=17 cargo test -p sim` plays one
-//! seed, `SIM_SEEDS=500 cargo test -p sim` many.
-#![cfg(test)]
-#![allow(clippy::unwrap_used, reason = "tests")]
+//! `cargo test -p sim` plays [`campaign::SEEDS`] seeds and those in `seeds.txt`, `cargo run --release -p sim -- --seeds 10000`
+//! more; a seed that fails prints the command that plays it again.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+pub mod campaign;
 mod checkers;
+#[cfg(test)]
 mod doctored;
 mod faults;
 mod follower;
@@ -25,6 +27,7 @@ mod link;
 mod marks;
 mod puppet;
 mod rest;
+#[cfg(test)]
 mod runs;
 mod scenario;
 mod shadow;
@@ -34,3 +37,5 @@ mod truth;
 mod wire;
 mod world;
 mod written;
+
+pub use crate::store::Sabotage;

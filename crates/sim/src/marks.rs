@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 pub(crate) enum Mark {
     /// A hub lost all its memory and was started anew.
     HubRestarted,
-    /// The serving hub was killed while an append was on its way to the store.
+    /// A hub was killed while an append was on its way to the store.
     KilledDuringAppend,
     /// That append had effect, although nobody was left to hear of it.
     OrphanLanded,
-    /// A shard got another owner.
+    /// A shard was taken from an owner that did not resign.
     TakenOver,
+    /// A shard went from one hub to another in good order.
+    HandedOver,
+    /// A hub that was to end handed over everything.
+    Drained,
     /// A hub that still ran was told that a shard is not its own any more.
     Deposed,
     /// An append's result was unknown, and it had effect.
@@ -50,20 +54,14 @@ pub(crate) enum Mark {
 }
 
 impl Mark {
-    /// What one seed cannot do without.
-    pub(crate) const EVERY_RUN: [Self; 4] = [
-        Self::HubRestarted,
-        Self::TakenOver,
-        Self::UnknownWithEffect,
-        Self::UnknownWithoutEffect,
-    ];
-
     /// What a handful of seeds reaches together.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::HubRestarted,
         Self::KilledDuringAppend,
         Self::OrphanLanded,
         Self::TakenOver,
+        Self::HandedOver,
+        Self::Drained,
         Self::Deposed,
         Self::UnknownWithEffect,
         Self::UnknownWithoutEffect,
@@ -97,6 +95,10 @@ impl Marks {
         for (mark, count) in &other.0 {
             *self.0.entry(*mark).or_default() += count;
         }
+    }
+
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (Mark, u64)> + '_ {
+        self.0.iter().map(|(mark, count)| (*mark, *count))
     }
 
     pub(crate) fn missing<'a>(&'a self, of: &'a [Mark]) -> impl Iterator<Item = Mark> + 'a {

@@ -1,9 +1,11 @@
-//! The scenario: three providers, three rooms, two hubs of one of the providers. One serves, the other waits for its shards.
+//! The scenario: three providers, three rooms, two hubs of one of the providers, which share its shards.
 //! Traffic and faults come from the seed; then faults end, and everything must come to rest.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use mimi::codec::Encode as _;
 use mimi::{Provider, RoomUri};
 use rand::Rng;
 use room::Keys as _;
+use tokio::sync::Notify;
 
 use crate::checkers::{self, LIVENESS, RESTORE, SAFETY};
 use crate::faults::{self, Act, Plan};
@@ -23,9 +26,6 @@ use crate::store::{Sabotage, Service};
 use crate::trace::{self, Event, Record};
 use crate::truth::{self, Evidence};
 use crate::world::World;
-
-/// Seeds of every test run.
-pub(crate) const SEEDS: u64 = 10;
 
 const HUBS: [&str; 2] = ["hub-1", "hub-2"];
 pub(crate) const FOLLOWERS: [&str; 3] = ["a.example", "b.example", "c.example"];
@@ -56,12 +56,7 @@ pub(crate) struct Failed {
     pub(crate) trace: Vec<String>,
 }
 
-/// Plays one seed to the end and judges it.
-pub(crate) fn play(seed: u64) -> Result<Played, Failed> {
-    play_with(seed, Sabotage::None)
-}
-
-/// Plays one seed in a cluster that is broken on purpose.
+/// Plays one seed to the end and judges it. The cluster may be broken on purpose.
 pub(crate) fn play_with(seed: u64, sabotage: Sabotage) -> Result<Played, Failed> {
     let record = Record::default();
     let played = Run::new(seed, sabotage, record.clone()).and_then(Run::play);
@@ -73,12 +68,9 @@ pub(crate) fn play_with(seed: u64, sabotage: Sabotage) -> Result<Played, Failed>
     checkers::judge(&SAFETY, &evidence).map_err(failed)?;
     checkers::judge(&LIVENESS, &evidence).map_err(failed)?;
     checkers::judge(&RESTORE, &evidence).map_err(failed)?;
-    let serving = evidence
-        .events
-        .iter()
-        .filter(|(_, event)| matches!(event, Event::Serving { .. }));
-    if serving.count() > 1 {
-        record.mark(Mark::TakenOver);
+    let drained = |(_, event): &(_, Event)| matches!(event, Event::Drained { .. });
+    if evidence.events.iter().any(drained) {
+        record.mark(Mark::Drained);
     }
     Ok(Played {
         evidence,
@@ -94,7 +86,9 @@ struct Run {
     plan: Plan,
     rooms: Vec<RoomUri>,
     clients: Vec<&'static str>,
-    serving: Rc<Cell<Option<&'static str>>>,
+    hubs: BTreeMap<&'static str, Rc<hubs::Site>>,
+    /// Counts faults of hubs, so that they strike the owner of one shard after that of the other.
+    turn: u32,
     lost_answers: Rc<RefCell<f64>>,
     inboxes: BTreeMap<Provider, Rc<RefCell<Inbox>>>,
     standings: Rc<RefCell<BTreeMap<String, Standing>>>,
@@ -109,6 +103,8 @@ struct Run {
 #[derive(Debug, Clone, Copy)]
 enum End {
     Start(&'static str),
+    /// And starts it again so much later.
+    Kill(&'static str, Duration),
     Mend(&'static str, &'static str),
     Thaw(&'static str),
 }
@@ -124,7 +120,8 @@ impl Run {
             record,
             rooms: Vec::new(),
             clients: Vec::new(),
-            serving: Rc::default(),
+            hubs: BTreeMap::new(),
+            turn: 0,
             lost_answers: Rc::new(RefCell::new(plan.lost_answers)),
             inboxes: BTreeMap::new(),
             standings: Rc::default(),
@@ -152,7 +149,8 @@ impl Run {
 
     fn build_hubs(&mut self) {
         let unheard = Rc::default();
-        for ((number, name), skew_ms) in (1..).zip(HUBS).zip(self.plan.skew_ms) {
+        let plans = self.plan.skew_ms.into_iter().zip(self.plan.weights);
+        for ((number, name), (skew_ms, weight)) in (1..).zip(HUBS).zip(plans) {
             let site = Rc::new(hubs::Site {
                 name,
                 number,
@@ -161,13 +159,15 @@ impl Run {
                 record: self.record.clone(),
                 lost_answers: self.lost_answers.clone(),
                 blind: self.plan.blind,
-                skew_ms,
+                skew_ms: Arc::new(AtomicI64::new(skew_ms)),
+                weight,
                 rooms_max: self.plan.rooms_max,
-                serving: self.serving.clone(),
                 lives: Cell::new(0),
+                drain: Notify::new(),
                 random: RefCell::new(faults::random(self.seed, name)),
                 unheard: Rc::clone(&unheard),
             });
+            self.hubs.insert(name, site.clone());
             self.world.host(name, move || hubs::run(site.clone()));
         }
     }
@@ -343,12 +343,12 @@ impl Run {
         match act {
             Act::Doom(fate) => self.service.doom(fate),
             Act::Stall(lasts) => {
-                if let Some(host) = self.serving.get() {
+                if let Some(host) = self.owner() {
                     self.service.stall(host, now + lasts);
                 }
             }
-            Act::KillHub { down, on_append } => match self.serving.get() {
-                // The one that serves is meant; there will be one.
+            Act::KillHub { down, on_append } => match self.owner() {
+                // One that has a shard is meant; there will be one.
                 None => self.plan.acts.push((now + LOOK, Act::KillHub { down, on_append })),
                 Some(host) if on_append => {
                     self.down = down;
@@ -362,8 +362,19 @@ impl Run {
                     self.kill(now, host, down);
                 }
             }
+            Act::DrainHub { grace, down } => {
+                if let Some(host) = self.owner() {
+                    self.hubs[host].drain.notify_one();
+                    self.ends.push((now + grace, End::Kill(host, down)));
+                }
+            }
+            Act::Jump(by_ms) => {
+                if let Some(host) = self.owner() {
+                    self.hubs[host].skew_ms.fetch_add(by_ms, Ordering::Relaxed);
+                }
+            }
             Act::Freeze(lasts) => {
-                if let Some(host) = self.serving.get() {
+                if let Some(host) = self.owner() {
                     self.service.stall(host, now + lasts);
                     self.others(host).for_each(|other| self.world.hold(host, other));
                     self.ends.push((now + lasts, End::Thaw(host)));
@@ -385,12 +396,19 @@ impl Run {
         }
     }
 
+    /// A hub that runs and has a shard.
+    fn owner(&mut self) -> Option<&'static str> {
+        self.turn += 1;
+        let shards = (self.turn..)
+            .take(hubs::SHARDS as usize)
+            .map(|turn| turn % hubs::SHARDS);
+        let owners: Vec<_> = shards.filter_map(|shard| self.service.owner(shard)).collect();
+        owners.into_iter().find(|host| self.world.is_running(host))
+    }
+
     fn kill(&mut self, now: Duration, host: &'static str, down: Duration) {
         if !self.world.is_running(host) {
             return;
-        }
-        if self.serving.get() == Some(host) {
-            self.serving.set(None);
         }
         self.record.note(Event::Struck(format!("{host} dies")));
         self.world.kill(host);
@@ -413,6 +431,7 @@ impl Run {
                 });
                 self.world.start(host);
             }
+            End::Kill(host, down) => self.kill(self.world.elapsed(), host, down),
             End::Mend(from, to) => self.world.mend(from, to),
             End::Thaw(host) => self.others(host).for_each(|other| self.world.release(host, other)),
         }
@@ -433,8 +452,11 @@ impl Run {
         self.record.note(Event::Struck("nothing any more".to_owned()));
         self.service.calm();
         *self.lost_answers.borrow_mut() = 0.0;
-        for (_, end) in std::mem::take(&mut self.ends) {
-            self.end(end);
+        // A hub that is drained is killed and started: both now.
+        while !self.ends.is_empty() {
+            for (_, end) in std::mem::take(&mut self.ends) {
+                self.end(end);
+            }
         }
     }
 

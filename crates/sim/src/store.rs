@@ -4,7 +4,7 @@
 //! A commit that is under way arrives whether or not whoever sent it still lives. It is carried out when the service is
 //! next looked at, in the order of arrival; nobody can tell that from its being carried out on time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::faults::{self, Fate, Rates};
 use crate::marks::Mark;
 use crate::trace::Record;
 use crate::world;
-use crate::written::Wrote;
+use crate::written::{Wrote, WroteFence};
 
 /// One way to or from the store.
 const LATENCY_MS: std::ops::Range<u64> = 1..8;
@@ -34,14 +34,32 @@ const LATENCY_MS: std::ops::Range<u64> = 1..8;
 const LATENCY_ARMED: Duration = Duration::from_millis(20);
 
 /// What the service does to the cluster on purpose, so that it is seen whether the promises' checkers notice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sabotage {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sabotage {
+    /// Nothing.
     None,
-    /// A hub that serves is shown the fence it wrote itself: as if it never looked who owns a shard.
+    /// A hub that has a shard is shown the fence it wrote itself: as if it never looked who owns it.
     HideTakeovers,
     /// Now and then an entry of the log is not written.
     LoseEntries,
+    /// A room that is opened again is not shown what it answered before.
+    ForgetAnswers,
 }
+
+impl Sabotage {
+    /// As the command line has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::HideTakeovers => "hide-takeovers",
+            Self::LoseEntries => "lose-entries",
+            Self::ForgetAnswers => "forget-answers",
+        }
+    }
+}
+
+/// The tag of the rows that [`Sabotage::ForgetAnswers`] hides, as the ledger's golden keys fix it.
+const ANSWER_TAG: u8 = 0x0b;
 
 /// The service. All clones are the same.
 #[derive(Clone)]
@@ -69,13 +87,16 @@ struct State {
     flights: u64,
     air: BTreeMap<(Duration, u64), Flight>,
     landed: BTreeMap<u64, Result<Committed, Error>>,
-    /// Each host's own last fences, shown to it while it serves and takeovers are hidden.
-    fences: BTreeMap<(&'static str, Bytes), Bytes>,
-    serving: BTreeSet<&'static str>,
+    /// The fences by which hosts have shards, until they resign, learn that somebody else has them, or die. Where
+    /// takeovers are hidden they are shown in place of the truth.
+    held: BTreeMap<(&'static str, Bytes), Bytes>,
+    /// Who took each shard last, and whether it still has it or resigned.
+    owners: BTreeMap<u32, (&'static str, bool)>,
 }
 
 /// A commit on its way.
 struct Flight {
+    host: &'static str,
     transaction: Box<dyn BackendTransaction>,
     begun: Option<Duration>,
     wrote: Wrote,
@@ -112,8 +133,8 @@ impl Service {
                 flights: 0,
                 air: BTreeMap::new(),
                 landed: BTreeMap::new(),
-                fences: BTreeMap::new(),
-                serving: BTreeSet::new(),
+                held: BTreeMap::new(),
+                owners: BTreeMap::new(),
             }),
         }))
     }
@@ -161,14 +182,15 @@ impl Service {
         self.lock().struck.take()
     }
 
-    /// Whether `host` believes that it owns every shard.
-    pub(crate) fn serves(&self, host: &'static str, serves: bool) {
-        let serving = &mut self.lock().serving;
-        if serves {
-            serving.insert(host)
-        } else {
-            serving.remove(host)
-        };
+    /// A new life of `host` knows nothing of what the former one had.
+    pub(crate) fn begins(&self, host: &'static str) {
+        self.lock().held.retain(|(holder, _), _| *holder != host);
+    }
+
+    /// Who took this shard last, as far as it has not resigned.
+    pub(crate) fn owner(&self, shard: u32) -> Option<&'static str> {
+        let owner = self.lock().owners.get(&shard).copied();
+        owner.filter(|(_, owned)| *owned).map(|(host, _)| host)
     }
 
     /// From now on nothing goes wrong.
@@ -218,6 +240,7 @@ impl Service {
                 return;
             }
             let Flight {
+                host,
                 transaction,
                 begun,
                 wrote,
@@ -241,32 +264,66 @@ impl Service {
                 .for_each(|(_, mark)| record.mark(mark));
             if result.is_ok() {
                 wrote.rows.into_iter().for_each(|row| record.note(row));
+                if let Some(fence) = wrote.fence {
+                    self.moved(state, host, fence);
+                }
             }
             state.landed.insert(id, result);
         }
     }
 
-    fn shown_in_place_of(&self, host: &'static str, key: &[u8]) -> Option<Bytes> {
-        let state = self.lock();
-        let hidden = self.0.sabotage == Sabotage::HideTakeovers && state.serving.contains(host);
-        hidden
-            .then(|| state.fences.get(&(host, Bytes::copy_from_slice(key))).cloned())
-            .flatten()
+    /// A fence has moved.
+    fn moved(&self, state: &mut State, host: &'static str, fence: WroteFence) {
+        let former = state.owners.insert(fence.shard, (host, fence.owned));
+        if !fence.owned {
+            state.held.remove(&(host, fence.key));
+            return;
+        }
+        state.held.insert((host, fence.key), fence.row);
+        match former {
+            Some((_, true)) => self.0.record.mark(Mark::TakenOver),
+            Some((other, false)) if other != host => self.0.record.mark(Mark::HandedOver),
+            Some(_) | None => {}
+        }
     }
 
-    /// Whether sabotage makes nothing of this write. Remembers what it needs of the others.
-    fn is_lost(&self, host: &'static str, mutation: &Mutation) -> bool {
-        let Mutation::Set { key, value } = mutation else {
+    /// A host reads a row. Whoever sees that it lost a shard knows so from then on; unless that is hidden.
+    fn shown(&self, host: &'static str, key: &[u8], truth: Option<Bytes>) -> Option<Bytes> {
+        let at = (host, Bytes::copy_from_slice(key));
+        let mut state = self.lock();
+        match state.held.get(&at) {
+            Some(held) if truth.as_ref() != Some(held) => {
+                if self.0.sabotage == Sabotage::HideTakeovers {
+                    return Some(held.clone());
+                }
+                state.held.remove(&at);
+                self.0.record.mark(Mark::Deposed);
+                truth
+            }
+            _ => truth,
+        }
+    }
+
+    /// Whether sabotage makes nothing of this write.
+    fn is_lost(&self, mutation: &Mutation) -> bool {
+        let Mutation::Set { key, .. } = mutation else {
             return false;
         };
         match (self.0.sabotage, key.as_ref()) {
-            (Sabotage::HideTakeovers, [b'F', ..]) => {
-                self.lock().fences.insert((host, key.clone()), value.clone());
-                false
-            }
             (Sabotage::LoseEntries, [b'S', _, _, _, _, b'l', .., offset]) => offset % 64 == 63,
             _ => false,
         }
+    }
+
+    /// Whether sabotage hides this row from whoever opens a room. Which rooms have gone before is what it hides.
+    fn is_forgotten(&self, key: &[u8]) -> bool {
+        let row = match key {
+            [b'S', _, _, _, _, b'r', room @ ..] => {
+                room.iter().position(|octet| *octet == 0).map(|end| &room[end + 1..])
+            }
+            _ => None,
+        };
+        self.0.sabotage == Sabotage::ForgetAnswers && matches!(row, Some([ANSWER_TAG, ..]))
     }
 
     /// Sends a commit on its way.
@@ -305,6 +362,7 @@ impl Service {
             state.flights += 1;
             let late = matches!(fate, Fate::Late(_));
             let flight = Flight {
+                host,
                 transaction,
                 begun,
                 wrote: wrote.clone(),
@@ -422,20 +480,20 @@ impl BackendTransaction for Faulty {
 
     async fn get(&self, key: &[u8], isolation: Isolation) -> Result<Option<Bytes>, Error> {
         self.travel().await?;
-        if let Some(own) = self.service.shown_in_place_of(self.host, key) {
-            return Ok(Some(own));
-        }
-        self.service.at_once(self.inner.get(key, isolation))
+        let truth = self.service.at_once(self.inner.get(key, isolation))?;
+        Ok(self.service.shown(self.host, key, truth))
     }
 
     async fn range(&self, range: &KeyRange, bounds: Bounds, isolation: Isolation) -> Result<Rows, Error> {
         self.travel().await?;
-        self.service.at_once(self.inner.range(range, bounds, isolation))
+        let mut rows = self.service.at_once(self.inner.range(range, bounds, isolation))?;
+        rows.rows.retain(|(key, _)| !self.service.is_forgotten(key));
+        Ok(rows)
     }
 
     fn mutate(&mut self, mutation: Mutation) {
         self.wrote.see(&mutation);
-        if !self.service.is_lost(self.host, &mutation) {
+        if !self.service.is_lost(&mutation) {
             self.inner.mutate(mutation);
         }
     }

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use client::mls::Received;
 use mimi::{Provider, RoomUri};
 use room::Digest;
-use sha2::{Digest as _, Sha256};
 
 use crate::marks::{Mark, Marks};
 use crate::world;
@@ -19,10 +18,10 @@ use crate::world;
 pub(crate) enum Event {
     /// A life of a hub began.
     Began { host: &'static str, life: u64 },
-    /// A hub serves every shard.
+    /// A hub serves whatever falls to it.
     Serving { host: &'static str, life: u64 },
-    /// A hub ended its life because it was told that it had lost a shard.
-    Deposed { host: &'static str, life: u64 },
+    /// A hub handed over what it had, and ended.
+    Drained { host: &'static str, life: u64 },
     /// A fault of the plan, in words.
     Struck(String),
     /// The store now holds this fence.
@@ -164,7 +163,7 @@ impl fmt::Display for Event {
         match self {
             Self::Began { host, life } => write!(f, "{host} begins life {life}"),
             Self::Serving { host, life } => write!(f, "{host} serves in life {life}"),
-            Self::Deposed { host, life } => write!(f, "{host} is deposed in life {life}"),
+            Self::Drained { host, life } => write!(f, "{host} is drained in life {life}"),
             Self::Struck(what) => write!(f, "fault: {what}"),
             Self::Fence { shard, term, owned } => write!(f, "shard {shard}: fence {term}, owned: {owned}"),
             Self::Tail {
@@ -277,14 +276,4 @@ pub(crate) fn lines(events: &[(Duration, Event)]) -> impl Iterator<Item = String
     events
         .iter()
         .map(|(at, event)| format!("{:>9.3} {event}", at.as_secs_f64()))
-}
-
-/// SHA-256 of the trace, in hexadecimal.
-pub(crate) fn hash(events: &[(Duration, Event)]) -> String {
-    let mut hash = Sha256::new();
-    for line in lines(events) {
-        hash.update(line.as_bytes());
-        hash.update(b"\n");
-    }
-    hex::encode(hash.finalize())
 }

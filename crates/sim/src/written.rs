@@ -1,5 +1,6 @@
 //! What a transaction writes, recognised by its keys: the simulator sees fences and tails as they become durable.
 
+use bytes::Bytes;
 use store::Mutation;
 
 use crate::trace::Event;
@@ -11,6 +12,16 @@ pub(crate) struct Wrote {
     pub(crate) log: bool,
     pub(crate) index: bool,
     pub(crate) rows: Vec<Event>,
+    pub(crate) fence: Option<WroteFence>,
+}
+
+/// A fence, as its row and as what that says.
+#[derive(Debug, Clone)]
+pub(crate) struct WroteFence {
+    pub(crate) key: Bytes,
+    pub(crate) row: Bytes,
+    pub(crate) shard: u32,
+    pub(crate) owned: bool,
 }
 
 impl Wrote {
@@ -24,10 +35,13 @@ impl Wrote {
                     return;
                 };
                 let (shard, term) = (u32::from_be_bytes(shard), u64::from_be_bytes(*term));
-                self.rows.push(Event::Fence {
+                let owned = owner.first() == Some(&1);
+                self.rows.push(Event::Fence { shard, term, owned });
+                self.fence = Some(WroteFence {
+                    key: key.clone(),
+                    row: value.clone(),
                     shard,
-                    term,
-                    owned: owner.first() == Some(&1),
+                    owned,
                 });
             }
             ([b'S', a, b, c, d, table, ..], [_, row @ ..]) => match table {

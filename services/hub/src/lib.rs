@@ -17,4 +17,4 @@ pub use hub::seal::SealError;
 pub use hub::{Arbiters, Clock, LocalTasks, Options, Spawner, SystemClock};
 pub use limits::GRPC_BYTES_MAX;
 pub use service::{HubParts, HubService, StartError};
-pub use shard::{Incarnation, NodeOptions, Ownership};
+pub use shard::{BadSite, Incarnation, NodeOptions, Ownership, Site};

@@ -7,8 +7,9 @@ use hub::Outcome;
 use hub::keys::HubKeys;
 use hub::seal::SealError;
 use mimi::RoomUri;
-use proto::hub::{Elsewhere, Refused, RoomResponse, room_response};
+use proto::hub::{Elsewhere, Refused, RoomResponse, ShardMap, ShardOwner, room_response};
 use room::{Answer, Command, Refusal, Reply};
+use route::Shards;
 
 /// The response to a request, and how it counts.
 pub(crate) fn response(
@@ -82,5 +83,20 @@ pub(crate) fn refused(status: u16, reason: &str, retry_after: Duration) -> RoomR
     };
     RoomResponse {
         outcome: Some(room_response::Outcome::Refused(refused)),
+    }
+}
+
+/// Who serves which shard, as the edge is told.
+pub(crate) fn shard_map(shards: &Shards, map: &route::ShardMap) -> ShardMap {
+    let owners = map.owners.iter().map(|(shard, owner)| ShardOwner {
+        shard: shard.0,
+        node: owner.node.clone(),
+        term: owner.term,
+    });
+    ShardMap {
+        version: map.version,
+        shards: shards.count(),
+        hash_key: shards.key().to_vec().into(),
+        owners: owners.collect(),
     }
 }

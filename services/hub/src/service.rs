@@ -18,7 +18,7 @@ use proto::follower::follower_client::FollowerClient;
 use proto::hub::hub_server::{Hub as HubRpc, HubServer};
 use proto::hub::{
     CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomRequest, RoomResponse, ShardMap,
-    ShardOwner, ShardsRequest, room_request,
+    ShardsRequest, room_request,
 };
 use room::command::ReportGrant;
 use room::{Answer, Command, Founding};
@@ -51,8 +51,6 @@ pub struct HubParts {
     pub ledger: Ledger,
     /// This life of the process.
     pub node: NodeOptions,
-    /// Where this node's RPC answers, for the shard map; empty when callers know.
-    pub address: String,
     /// The other providers.
     pub peers: Peers,
     /// Our own follower.
@@ -104,7 +102,6 @@ struct Inner {
     provider: Provider,
     hub: Hub,
     node: Node,
-    address: String,
     keys: Arc<HubKeys>,
     inbox: Inbox,
     metrics: Metrics,
@@ -112,10 +109,10 @@ struct Inner {
 }
 
 impl HubService {
-    /// Acquires the shards, opens their logs, starts their couriers. Couriers run on the runtime that this is called on.
+    /// Starts the node and its hub (see [`Hub::start`]). Couriers run on the runtime that this is called on.
     ///
     /// # Errors
-    /// The store fails, or a shard is held by another node that lives.
+    /// The store fails.
     pub async fn start(parts: HubParts) -> Result<Self, StartError> {
         let node = Node::start(parts.ledger.database().clone(), parts.node)
             .await
@@ -155,7 +152,6 @@ impl HubService {
                 provider: parts.provider,
                 hub,
                 node,
-                address: parts.address,
                 keys: parts.keys,
                 inbox,
                 metrics,
@@ -252,21 +248,6 @@ impl HubService {
             }
         }
     }
-
-    fn map(&self) -> ShardMap {
-        let shards = self.inner.hub.shards();
-        let owner = |shard| ShardOwner {
-            shard,
-            node: self.inner.address.clone(),
-            term: 0,
-        };
-        ShardMap {
-            version: 1,
-            shards: shards.count(),
-            hash_key: shards.key().to_vec().into(),
-            owners: (0..shards.count()).map(owner).collect(),
-        }
-    }
 }
 
 /// Reads the franking keys again and again, until the hub drains.
@@ -341,10 +322,16 @@ impl HubRpc for HubService {
     type ShardsStream = Pin<Box<dyn Stream<Item = Result<ShardMap, Status>> + Send>>;
 
     async fn shards(&self, _request: tonic::Request<ShardsRequest>) -> Result<Response<Self::ShardsStream>, Status> {
-        // One node owns all shards for as long as it lives, so the first map is the last.
-        let first = stream::once(std::future::ready(Ok(self.map())));
-        let rest = stream::pending().take_until(self.inner.draining.clone().cancelled_owned());
-        Ok(Response::new(Box::pin(first.chain(rest))))
+        let shards = self.inner.hub.shards();
+        let mut map = self.inner.hub.map();
+        map.mark_changed();
+        let maps = stream::unfold(map, move |mut map| async move {
+            map.changed().await.ok()?;
+            let known = reply::shard_map(&shards, &map.borrow_and_update());
+            Some((Ok(known), map))
+        });
+        let until = self.inner.draining.clone().cancelled_owned();
+        Ok(Response::new(Box::pin(maps.take_until(until))))
     }
 
     async fn list_abuse(

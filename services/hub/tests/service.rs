@@ -17,9 +17,7 @@ use mimi::content::NestedPart;
 use mimi::notify::FanoutMessage;
 use mimi::{ClientUri, Provider, RoomUri};
 use nave_follower::Follower;
-use nave_hub::{
-    Arbiters, HubKeys, HubParts, HubService, Incarnation, Moderation, NodeOptions, Options, Ownership, SystemClock,
-};
+use nave_hub::{Arbiters, HubKeys, HubParts, HubService, Incarnation, Moderation, NodeOptions, Options, SystemClock};
 use peer::{PeerLimits, Peers, PeersConfig};
 use prost::Message as _;
 use proto::follower::follower_client::FollowerClient;
@@ -80,11 +78,7 @@ impl World {
         let hub = HubService::start(HubParts {
             provider: us(),
             ledger: Ledger::open(database, founding).await.unwrap(),
-            node: NodeOptions {
-                incarnation: Incarnation([1; 16]),
-                ownership: Ownership::Sole,
-            },
-            address: String::new(),
+            node: NodeOptions::sole(Incarnation([1; 16])),
             peers: Peers::new(peers, &identity, &Roots::new(BTreeMap::new()).unwrap(), None),
             follower: FollowerClient::new(channel),
             keys: keys.clone(),

@@ -15,7 +15,7 @@ use link::{Identity, Roots};
 use mimi::{Encode as _, UserUri};
 use nave_edge::{AssetParts, AssetStore, EdgeParts, GatewaySecret, Listeners, S3Options, Tokens};
 use nave_follower::Follower;
-use nave_hub::{Arbiters, HubKeys, HubParts, HubService, Incarnation, Moderation, NodeOptions, Ownership, SystemClock};
+use nave_hub::{Arbiters, HubKeys, HubParts, HubService, Incarnation, Moderation, NodeOptions, SystemClock};
 use peer::{PeerConfig, Peers, PeersConfig};
 use proto::follower::follower_client::FollowerClient;
 use proto::hub::hub_client::HubClient;
@@ -140,11 +140,7 @@ impl Running {
         let hub = HubService::start(HubParts {
             provider: provider.clone(),
             ledger,
-            node: NodeOptions {
-                incarnation: Incarnation(rand::random()),
-                ownership: Ownership::Sole,
-            },
-            address: String::new(),
+            node: NodeOptions::sole(Incarnation(rand::random())),
             peers: peers.clone(),
             follower: follower.clone(),
             keys: keys.clone(),

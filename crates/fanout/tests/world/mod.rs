@@ -17,7 +17,7 @@ use ledger::{Batch, Change, Founding, Ledger, LedgerId, Offset, Prepared, ShardL
 use mimi::Provider;
 use room::{Chain, Digest, Entry, EntryKind, Epoch, Millis, Recipient, Recipients, Seq, Shown};
 use route::{ShardId, Shards};
-use shard::{Incarnation, Node, NodeOptions, Ownership, Tenure};
+use shard::{Incarnation, Node, NodeOptions, Tenure};
 use store::Database;
 
 pub const SHARD: ShardId = ShardId(0);
@@ -156,10 +156,7 @@ impl World {
     }
 
     async fn life(ledger: &Ledger, papers: &Arc<Papers>, options: &Options, n: u8) -> (Tenure, ShardLog, Couriers) {
-        let node = NodeOptions {
-            incarnation: Incarnation([n; 16]),
-            ownership: Ownership::Sole,
-        };
+        let node = NodeOptions::sole(Incarnation([n; 16]));
         let node = Node::start(ledger.database().clone(), node).await.unwrap();
         let tenure = node.acquire(SHARD).await.unwrap();
         let log = ShardLog::open(ledger, &tenure).await.unwrap();

@@ -7,7 +7,7 @@ mod ties;
 
 pub(crate) use room::RoomActor;
 pub use shard::OpenError;
-pub(crate) use shard::{Drain, Served, ShardActor, Wake};
+pub(crate) use shard::{Drain, Served, ShardActor, Take, Wake};
 
 use actix::Message;
 use mimi::RoomUri;
@@ -35,7 +35,7 @@ impl Ask {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -11,7 +11,7 @@ use ledger::{AppendError, Ledger, ReadError, Rooms, ShardLog};
 use mimi::Provider;
 use room::Keys;
 use route::ShardId;
-use shard::{Node, Tenure};
+use shard::{Node, Tenure, Term};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
@@ -21,6 +21,7 @@ use crate::committer::{Committer, End};
 use crate::gate::Gate;
 use crate::hub::{Parts, StartError};
 use crate::metrics::Metrics;
+use crate::roster::Roster;
 use crate::{Clock, Options, Outcome};
 
 /// What a shard's actor is made of.
@@ -32,6 +33,7 @@ pub(crate) struct Served {
     pub(crate) metrics: Metrics,
     pub(crate) ledger: Ledger,
     node: Node,
+    roster: Roster,
     dependents: Arc<Notify>,
     transport: Arc<dyn Transport>,
     couriers: Handle,
@@ -58,11 +60,21 @@ pub(crate) struct Opened {
 }
 
 enum State {
-    /// Until the actor has started.
-    Opened(Box<Opened>),
     Serving(Serving),
     /// Not served; this is what to answer instead.
     Closed(Outcome),
+}
+
+/// What the actor is about, beside answering.
+enum Task {
+    /// Nothing: it may take the shard.
+    None,
+    /// It acquires the shard, or opens its log again.
+    Opening,
+    /// It makes durable what was decided, and resigns.
+    Draining(Vec<oneshot::Sender<()>>),
+    /// The hub ends: the shard is not served again.
+    Over,
 }
 
 /// What the shard's rooms work with, from the opening of its log until that is closed.
@@ -77,8 +89,10 @@ pub(crate) struct Serving {
 pub(crate) struct ShardActor {
     served: Rc<Served>,
     state: State,
+    task: Task,
+    /// No task follows the one that there is.
+    last: bool,
     rooms: Cache<Addr<RoomActor>>,
-    draining: Vec<oneshot::Sender<()>>,
 }
 
 impl Served {
@@ -87,6 +101,7 @@ impl Served {
         shard: ShardId,
         rooms_max: usize,
         metrics: &Metrics,
+        roster: &Roster,
         dependents: &Arc<Notify>,
     ) -> Self {
         Self {
@@ -97,6 +112,7 @@ impl Served {
             metrics: metrics.clone(),
             ledger: parts.ledger.clone(),
             node: parts.node.clone(),
+            roster: roster.clone(),
             dependents: dependents.clone(),
             transport: parts.transport.clone(),
             couriers: parts.couriers.clone(),
@@ -126,6 +142,18 @@ impl Served {
         Ok(Opened { tenure, log, couriers })
     }
 
+    /// Acquires the shard and opens its log; where that fails, what was acquired comes back.
+    async fn take(&self) -> Result<Opened, (Option<Arc<Tenure>>, StartError)> {
+        let shard = self.shard;
+        let acquired = self.node.acquire(shard).await;
+        let tenure = acquired.map_err(|source| (None, StartError::Acquire { shard, source }))?;
+        let tenure = Arc::new(tenure);
+        match self.open(tenure.clone()).await {
+            Ok(opened) => Ok(opened),
+            Err(source) => Err((Some(tenure), StartError::Open { shard, source })),
+        }
+    }
+
     pub(super) fn unavailable(&self) -> Outcome {
         Outcome::Unavailable {
             retry_after: self.options.retry_after,
@@ -141,23 +169,17 @@ impl Served {
 }
 
 impl ShardActor {
-    /// Acquires the shard, opens its log and starts its actor, on the current thread.
-    pub(crate) async fn serve(served: Served) -> Result<Addr<Self>, StartError> {
-        let shard = served.shard;
-        let acquired = served.node.acquire(shard).await;
-        let tenure = acquired.map_err(|source| StartError::Acquire { shard, source })?;
-        let opened = served.open(Arc::new(tenure)).await;
-        let opened = opened.map_err(|source| StartError::Open { shard, source })?;
+    /// Starts the actor of a shard, which is not served yet, on the current thread.
+    pub(crate) fn start(served: Served) -> Addr<Self> {
         let (_, mailbox) = channel::channel(served.options.shard_mailbox);
         let rooms = Cache::new(served.rooms_max);
-        let state = State::Opened(Box::new(opened));
-        let served = Rc::new(served);
-        Ok(Context::with_receiver(mailbox).run(Self {
-            served,
-            state,
+        Context::with_receiver(mailbox).run(Self {
+            served: Rc::new(served),
+            state: State::Closed(elsewhere(Term(0))),
+            task: Task::None,
+            last: false,
             rooms,
-            draining: Vec::new(),
-        }))
+        })
     }
 
     fn begin(&mut self, opened: Opened, address: WeakAddr<Self>) {
@@ -176,13 +198,14 @@ impl ShardActor {
             metrics: self.served.metrics.clone(),
             dependents: self.served.dependents.clone(),
         };
+        self.served.metrics.shards(1);
+        self.served.roster.begin(self.served.shard, tenure.term());
         self.state = State::Serving(Serving {
             gate,
             rooms,
             tenure,
             couriers,
         });
-        self.served.metrics.shards(1);
         tokio::task::spawn_local(async move {
             let end = committer.run().await;
             if let Some(address) = address.upgrade() {
@@ -199,14 +222,16 @@ impl ShardActor {
             State::Serving(serving) => {
                 serving.gate.fail(&answer);
                 self.served.metrics.shards(-1);
+                self.served.roster.end(self.served.shard);
                 Some(serving.tenure)
             }
-            State::Opened(_) | State::Closed(_) => None,
+            State::Closed(_) => None,
         }
     }
 
     /// Opens the log again, however long it takes, unless the actor ends before.
-    fn reopen(&self, tenure: Arc<Tenure>, address: WeakAddr<Self>) {
+    fn reopen(&mut self, tenure: Arc<Tenure>, address: WeakAddr<Self>) {
+        self.task = Task::Opening;
         let served = self.served.clone();
         tokio::task::spawn_local(async move {
             let mut wait = served.options.reopen_after;
@@ -216,27 +241,54 @@ impl ShardActor {
                 wait = (wait * 2).min(wait_max);
                 let opened = served.open(tenure.clone()).await;
                 let Some(address) = address.upgrade() else { return };
-                match opened {
-                    Ok(opened) => {
-                        let _ = address.send(Reopened(opened)).await;
-                        return;
-                    }
-                    Err(OpenError::Log(AppendError::Fenced)) => {
-                        let _ = address.send(Ended(End::Fenced)).await;
-                        return;
-                    }
+                let end = match opened {
+                    Ok(opened) => Ok(opened),
+                    Err(OpenError::Log(AppendError::Fenced)) => Err(None),
                     Err(error) => {
-                        tracing::warn!(shard = served.shard.0, error = %chain(&error), "reopen a shard's log")
+                        tracing::warn!(shard = served.shard.0, error = %chain(&error), "reopen a shard's log");
+                        continue;
                     }
-                }
+                };
+                // An actor that has stopped needs no log.
+                let _ = address.send(Settled(end)).await;
+                return;
             }
         });
     }
 
-    fn finish_draining(&mut self) {
-        for done in self.draining.drain(..) {
-            // Whoever drains may have stopped waiting.
-            let _ = done.send(());
+    /// Gives the shard up, and tries again where the store does not let it: as long as this node lives, nobody else can
+    /// have the shard.
+    fn resign(&mut self, tenure: Arc<Tenure>, address: WeakAddr<Self>) {
+        let served = self.served.clone();
+        tokio::task::spawn_local(async move {
+            let mut wait = served.options.reopen_after;
+            let wait_max = wait * 32;
+            while let Err(error) = tenure.resign().await {
+                tracing::warn!(shard = served.shard.0, error = %chain(&error), "resign a shard");
+                // Whoever waits for the end of this hub does not wait for the store.
+                if matches!(error, store::Error::Closed | store::Error::Fatal(_)) {
+                    break;
+                }
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(wait_max);
+                if address.upgrade().is_none() {
+                    return;
+                }
+            }
+            if let Some(address) = address.upgrade() {
+                let _ = address.send(Resigned).await;
+            }
+        });
+    }
+
+    /// The task is done.
+    fn settle(&mut self) {
+        let next = if self.last { Task::Over } else { Task::None };
+        if let Task::Draining(waiting) = std::mem::replace(&mut self.task, next) {
+            for done in waiting {
+                // Whoever drains may have stopped waiting.
+                let _ = done.send(());
+            }
         }
     }
 
@@ -245,7 +297,6 @@ impl ShardActor {
         let serving = match &self.state {
             State::Serving(serving) => serving,
             State::Closed(answer) => return ask.turn_away(answer.clone()),
-            State::Opened(_) => return ask.turn_away(self.served.unavailable()),
         };
         let room = ask.room.clone();
         if let Some((actor, flight)) = self.rooms.touch(&room) {
@@ -277,13 +328,6 @@ impl ShardActor {
 impl Actor for ShardActor {
     type Context = Context<Self>;
 
-    fn started(&mut self, ctx: &mut Self::Context) {
-        let unavailable = State::Closed(self.served.unavailable());
-        if let State::Opened(opened) = std::mem::replace(&mut self.state, unavailable) {
-            self.begin(*opened, ctx.address().downgrade());
-        }
-    }
-
     fn stopped(&mut self, _ctx: &mut Self::Context) {
         self.close(self.served.unavailable());
     }
@@ -297,10 +341,77 @@ impl Handler<Ask> for ShardActor {
     }
 }
 
+/// Acquire the shard and serve it.
+#[derive(Debug)]
+pub(crate) struct Take {
+    /// Told whether it is served; if not, something else is to be done first.
+    pub(crate) done: oneshot::Sender<Result<bool, StartError>>,
+}
+
+impl Message for Take {
+    type Result = ();
+}
+
+impl Handler<Take> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Take { done }: Take, ctx: &mut Self::Context) {
+        let served = matches!(self.state, State::Serving(_));
+        if served || !matches!(self.task, Task::None) {
+            let _ = done.send(Ok(served));
+            return;
+        }
+        self.task = Task::Opening;
+        let (served, address) = (self.served.clone(), ctx.address().downgrade());
+        tokio::task::spawn_local(async move {
+            let taken = served.take().await;
+            let (end, result) = match taken {
+                Ok(opened) => (Ok(opened), Ok(true)),
+                Err((tenure, error)) => (Err(tenure), Err(error)),
+            };
+            // Whoever started the hub may have given up; then the actor ends with its address.
+            if let Some(address) = address.upgrade() {
+                let _ = address.send(Settled(end)).await;
+            }
+            let _ = done.send(result);
+        });
+    }
+}
+
+/// The shard's log is open; or it is not, and the tenure is to be given up if there is one.
+struct Settled(Result<Opened, Option<Arc<Tenure>>>);
+
+impl Message for Settled {
+    type Result = ();
+}
+
+impl Handler<Settled> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Settled(opened): Settled, ctx: &mut Self::Context) {
+        let address = ctx.address().downgrade();
+        match opened {
+            Ok(opened) if self.last => self.resign(opened.tenure, address),
+            Ok(opened) => {
+                self.task = Task::None;
+                self.begin(opened, address);
+            }
+            Err(Some(tenure)) => self.resign(tenure, address),
+            Err(None) => {
+                self.state = State::Closed(elsewhere(Term(0)));
+                self.settle();
+            }
+        }
+    }
+}
+
 /// Make durable what was decided, then resign.
 #[derive(Debug)]
 pub(crate) struct Drain {
+    /// Told when there is no more to wait for.
     pub(crate) done: oneshot::Sender<()>,
+    /// The shard is not taken again.
+    pub(crate) last: bool,
 }
 
 impl Message for Drain {
@@ -310,12 +421,37 @@ impl Message for Drain {
 impl Handler<Drain> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, drain: Drain, _ctx: &mut Self::Context) {
-        self.draining.push(drain.done);
-        match &self.state {
-            State::Serving(serving) => serving.gate.drain(elsewhere(&serving.tenure)),
-            State::Opened(_) | State::Closed(_) => self.finish_draining(),
+    fn handle(&mut self, Drain { done, last }: Drain, _ctx: &mut Self::Context) {
+        self.last |= last;
+        match (&self.state, &mut self.task) {
+            (State::Serving(serving), Task::None) => {
+                serving.gate.drain(elsewhere(serving.tenure.term()));
+                self.task = Task::Draining(vec![done]);
+            }
+            (_, Task::Draining(waiting)) => waiting.push(done),
+            // The store does not let it be opened: nothing was decided that could be lost.
+            (State::Closed(_), _) | (State::Serving(_), Task::Opening | Task::Over) => {
+                if self.last && matches!(self.task, Task::None) {
+                    self.task = Task::Over;
+                }
+                let _ = done.send(());
+            }
         }
+    }
+}
+
+/// The tenure is given up.
+struct Resigned;
+
+impl Message for Resigned {
+    type Result = ();
+}
+
+impl Handler<Resigned> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Resigned: Resigned, _ctx: &mut Self::Context) {
+        self.settle();
     }
 }
 
@@ -351,67 +487,38 @@ impl Handler<Ended> for ShardActor {
 
     fn handle(&mut self, Ended(end): Ended, ctx: &mut Self::Context) {
         let shard = self.served.shard;
-        let term = match &self.state {
-            State::Serving(serving) => serving.tenure.term().0,
-            // Lost while it was being opened again.
-            State::Opened(_) | State::Closed(_) => 0,
+        let address = ctx.address().downgrade();
+        let State::Serving(serving) = &self.state else {
+            return;
         };
-        let elsewhere = Outcome::Elsewhere {
-            node: String::new(),
-            term,
-        };
+        let term = serving.tenure.term();
         match end {
             End::Drained => {
-                let tenure = self.close(elsewhere);
-                let draining = std::mem::take(&mut self.draining);
-                tokio::task::spawn_local(async move {
-                    // A room that is just being loaded may hold it: then the next owner waits for the beat to age.
-                    if let Some(tenure) = tenure.and_then(Arc::into_inner)
-                        && let Err(error) = tenure.resign().await
-                    {
-                        tracing::warn!(shard = shard.0, error = %chain(&error), "resign a shard");
-                    }
-                    for done in draining {
-                        let _ = done.send(());
-                    }
-                });
+                if let Some(tenure) = self.close(elsewhere(term)) {
+                    self.resign(tenure, address);
+                }
             }
             End::Fenced => {
-                tracing::warn!(shard = shard.0, term, "lost tenure");
+                tracing::warn!(shard = shard.0, term = term.0, "lost tenure");
                 self.served.metrics.fenced();
-                self.close(elsewhere);
-                self.finish_draining();
+                self.close(elsewhere(term));
+                self.settle();
             }
             End::Failed(error) => {
                 tracing::error!(shard = shard.0, error = %chain(&error), "the store failed");
                 let tenure = self.close(self.served.unavailable());
-                if let (Some(tenure), true) = (tenure, self.draining.is_empty()) {
-                    self.reopen(tenure, ctx.address().downgrade());
+                self.settle();
+                if let (Some(tenure), Task::None) = (tenure, &self.task) {
+                    self.reopen(tenure, address);
                 }
-                self.finish_draining();
             }
         }
     }
 }
 
-/// The log is open again.
-struct Reopened(Opened);
-
-impl Message for Reopened {
-    type Result = ();
-}
-
-impl Handler<Reopened> for ShardActor {
-    type Result = ();
-
-    fn handle(&mut self, Reopened(opened): Reopened, ctx: &mut Self::Context) {
-        self.begin(opened, ctx.address().downgrade());
-    }
-}
-
-fn elsewhere(tenure: &Tenure) -> Outcome {
+fn elsewhere(term: Term) -> Outcome {
     Outcome::Elsewhere {
         node: String::new(),
-        term: tenure.term().0,
+        term: term.0,
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use client::mls::{Answered, Member, ORDINARY, RoomProfile};
+use client::mls::{Answered, Member, ORDINARY, RoomProfile, Submitted};
 use fanout::{Acknowledged, Due, Failure, Transport};
 use hub::keys::HubKeys;
 use hub::{Clock, Hub, LocalTasks, Options, Outcome, Parts, Request};
@@ -26,7 +26,7 @@ use mimi::notify::FanoutMessage;
 use mimi::{ClientUri, Provider, RoomUri};
 use room::{Answer, Command, Millis, Room};
 use route::{ShardId, Shards};
-use shard::{Incarnation, Node, NodeOptions, Ownership};
+use shard::{Incarnation, Node, NodeOptions};
 use store::Database;
 use tokio::task::LocalSet;
 
@@ -145,10 +145,7 @@ pub async fn start(
     options: &Options,
     life: u8,
 ) -> Result<Hub, hub::StartError> {
-    let node = NodeOptions {
-        incarnation: Incarnation([life; 16]),
-        ownership: Ownership::Sole,
-    };
+    let node = NodeOptions::sole(Incarnation([life; 16]));
     Hub::start(Parts {
         ledger: ledger.clone(),
         node: Node::start(ledger.database().clone(), node).await.unwrap(),
@@ -282,6 +279,10 @@ pub fn submit(from: &str, body: &Bytes) -> Request {
         from: provider(from),
         body: body.clone(),
     })
+}
+
+pub fn accepted(response: &[u8]) -> bool {
+    matches!(Member::submitted(response).unwrap(), Submitted::Accepted(_))
 }
 
 /// The draft's body of an answer.

@@ -15,7 +15,7 @@ use ledger::{Change, Founding, Ledger, LedgerId, Prepared, Rooms, ShardLog, Writ
 use mimi::RoomUri;
 use room::{Chain, Entry, EntryKind, Epoch, Millis, Recipient, Recipients, RowChange, Seq, Shown};
 use route::{ShardId, Shards};
-use shard::{Incarnation, Node, NodeOptions, Ownership, Tenure};
+use shard::{Incarnation, Node, NodeOptions, Tenure};
 use store::{
     Backend, BackendTransaction, Bounds, Committed, ConflictKind, Database, Error, Isolation, KeyRange, Mutation, Rows,
     Version, Watch,
@@ -188,10 +188,7 @@ impl World {
             *lives += 1;
             *lives
         };
-        let options = NodeOptions {
-            incarnation: Incarnation([life; 16]),
-            ownership: Ownership::Sole,
-        };
+        let options = NodeOptions::sole(Incarnation([life; 16]));
         let node = Node::start(self.database.clone(), options).await.unwrap();
         node.acquire(SHARD).await.unwrap()
     }
