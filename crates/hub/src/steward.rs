@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::Addr;
 use futures::future::{join_all, try_join_all};
 use route::{Owner, ShardId, ShardMap};
-use shard::{AcquireError, Node, Ownership, View};
+use shard::{AcquireError, Node, Owned, Ownership, View};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -218,15 +218,20 @@ impl Steward {
         }
     }
 
-    /// Reads who owns what. A shard whose owner is gone is said to be with whoever should take it.
+    /// Reads who owns what.
     async fn refresh(&self) {
         let owned = match self.node.owners().await {
             Ok(owned) => owned,
             Err(error) => return tracing::debug!(%error, "read who owns which shard"),
         };
-        let views = self.node.views();
-        let view = views.borrow();
-        let owners = owned.into_iter().filter_map(|owned| {
+        let view = self.node.views().borrow().clone();
+        self.tell(&view, &owned);
+        self.give_up(&view, &owned).await;
+    }
+
+    /// Puts owners into the map. A shard whose owner is gone is said to be with whoever should take it.
+    fn tell(&self, view: &View, owned: &[Owned]) {
+        let owners = owned.iter().filter_map(|owned| {
             let alive = owned.owner.and_then(|owner| view.member(owner));
             // One that leaves serves it until it has handed it over.
             let member = alive.or_else(|| view.place(owned.shard))?;
@@ -245,6 +250,19 @@ impl Steward {
             }
             changed
         });
+    }
+
+    /// Gives up what is ours by its fence, served by nobody, and placed elsewhere: an acquisition had effect that nobody
+    /// heard of. As long as this node lives, no other could have it.
+    async fn give_up(&self, view: &View, owned: &[Owned]) {
+        let ours = Some(self.node.incarnation());
+        for Owned { shard, term, owner } in owned {
+            if *owner == ours && !self.roster.has(*shard) && !self.is_ours(view, *shard) {
+                if let Err(error) = self.node.give_up(*shard, *term).await {
+                    tracing::debug!(shard = shard.0, %error, "give up a shard");
+                }
+            }
+        }
     }
 
     /// Somebody has the shard now, or is about to have it.

@@ -212,6 +212,13 @@ impl Node {
         Ok(owned.collect())
     }
 
+    /// Gives up a shard that is this node's since `term` by its fence, although it knows of no tenure: the result of an
+    /// acquisition that was never known. Does nothing if it is not this node's any more.
+    pub async fn give_up(&self, shard: ShardId, term: Term) -> Result<(), store::Error> {
+        let tenure = Tenure::new(shard, term, self.life.clone());
+        tenure.resign().await
+    }
+
     /// Ends the node's life: its tenures are lost, its beat stops and is taken away, so that others take over at once.
     pub async fn stop(self) -> Result<(), store::Error> {
         self.life.stop();

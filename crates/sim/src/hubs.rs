@@ -2,7 +2,7 @@
 //! which serves whichever shards fall to it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -65,8 +65,8 @@ pub(crate) struct Site {
     /// It is to hand everything over and to end.
     pub(crate) drain: Notify,
     pub(crate) random: RefCell<StdRng>,
-    /// Requests carried out whose answer was lost.
-    pub(crate) unheard: Rc<RefCell<BTreeSet<Digest>>>,
+    /// Requests carried out whose answer was lost, and whose answer it was.
+    pub(crate) unheard: Rc<RefCell<BTreeMap<Digest, &'static str>>>,
 }
 
 /// How the simulated ledger begins.
@@ -202,11 +202,14 @@ async fn serve(site: &Site, current: &Current, mut stream: Stream) -> io::Result
         let lost = site.random.borrow_mut().random_bool(*site.lost_answers.borrow());
         if done && lost {
             site.record.mark(Mark::AnswerLost);
-            site.unheard.borrow_mut().insert(digest);
+            site.unheard.borrow_mut().insert(digest, site.name);
             return Ok(());
         }
-        if done && site.unheard.borrow_mut().remove(&digest) {
+        if done && let Some(by) = site.unheard.borrow_mut().remove(&digest) {
             site.record.mark(Mark::AnswerRepeated);
+            if by != site.name {
+                site.record.mark(Mark::AnswerRepeatedElsewhere);
+            }
         }
         wire::write(&mut stream, &response).await?;
     }

@@ -13,6 +13,8 @@ pub(crate) enum Mark {
     OrphanLanded,
     /// A shard was taken from an owner that did not resign.
     TakenOver,
+    /// A shard was taken over while an append of its former owner was on its way.
+    TakenOverInFlight,
     /// A shard went from one hub to another in good order.
     HandedOver,
     /// A hub that was to end handed over everything.
@@ -33,6 +35,8 @@ pub(crate) enum Mark {
     AnswerLost,
     /// The same request again got the first answer.
     AnswerRepeated,
+    /// And from another hub than the one whose answer was lost.
+    AnswerRepeatedElsewhere,
     /// A client was sent elsewhere.
     SentElsewhere,
     /// A client asked for an epoch that was over.
@@ -55,11 +59,12 @@ pub(crate) enum Mark {
 
 impl Mark {
     /// What a handful of seeds reaches together.
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::HubRestarted,
         Self::KilledDuringAppend,
         Self::OrphanLanded,
         Self::TakenOver,
+        Self::TakenOverInFlight,
         Self::HandedOver,
         Self::Drained,
         Self::Deposed,
@@ -70,6 +75,7 @@ impl Mark {
         Self::AppendRefused,
         Self::AnswerLost,
         Self::AnswerRepeated,
+        Self::AnswerRepeatedElsewhere,
         Self::SentElsewhere,
         Self::WrongEpoch,
         Self::DeliveryRepeated,

@@ -62,6 +62,11 @@ fn a_store_that_forgets_an_entry_is_caught() {
 }
 
 #[test]
+fn a_takeover_that_drops_an_entry_is_caught() {
+    caught(Sabotage::DropOnTakeover, 0);
+}
+
+#[test]
 fn a_room_that_forgets_what_it_answered_is_caught() {
     caught(Sabotage::ForgetAnswers, 0);
 }

@@ -42,6 +42,8 @@ pub enum Sabotage {
     HideTakeovers,
     /// Now and then an entry of the log is not written.
     LoseEntries,
+    /// A shard that is taken over has lost its last entry.
+    DropOnTakeover,
     /// A room that is opened again is not shown what it answered before.
     ForgetAnswers,
 }
@@ -53,6 +55,7 @@ impl Sabotage {
             Self::None => "none",
             Self::HideTakeovers => "hide-takeovers",
             Self::LoseEntries => "lose-entries",
+            Self::DropOnTakeover => "drop-on-takeover",
             Self::ForgetAnswers => "forget-answers",
         }
     }
@@ -280,11 +283,32 @@ impl Service {
             return;
         }
         state.held.insert((host, fence.key), fence.row);
+        let mut flights = state.air.values();
+        if flights.any(|flight| flight.host != host && flight.wrote.log_of == Some(fence.shard)) {
+            self.0.record.mark(Mark::TakenOverInFlight);
+        }
         match former {
-            Some((_, true)) => self.0.record.mark(Mark::TakenOver),
+            Some((_, true)) => {
+                self.0.record.mark(Mark::TakenOver);
+                if self.0.sabotage == Sabotage::DropOnTakeover {
+                    self.drop_last_entry(fence.shard);
+                }
+            }
             Some((other, false)) if other != host => self.0.record.mark(Mark::HandedOver),
             Some(_) | None => {}
         }
+    }
+
+    fn drop_last_entry(&self, shard: u32) {
+        let entries = KeyRange::prefix(&[&b"S"[..], &shard.to_be_bytes(), b"l"].concat());
+        let database = self.contents();
+        let dropped = async {
+            let mut transaction = database.begin();
+            let last = transaction.range(entries, 1, true).await?;
+            last.into_iter().for_each(|(key, _)| transaction.clear(key));
+            transaction.commit().await
+        };
+        drop(self.at_once(dropped));
     }
 
     /// A host reads a row. Whoever sees that it lost a shard knows so from then on; unless that is hidden.

@@ -10,6 +10,8 @@ use crate::trace::Event;
 pub(crate) struct Wrote {
     pub(crate) anything: bool,
     pub(crate) log: bool,
+    /// Of which shard.
+    pub(crate) log_of: Option<u32>,
     pub(crate) index: bool,
     pub(crate) rows: Vec<Event>,
     pub(crate) fence: Option<WroteFence>,
@@ -45,7 +47,10 @@ impl Wrote {
                 });
             }
             ([b'S', a, b, c, d, table, ..], [_, row @ ..]) => match table {
-                b'l' => self.log = true,
+                b'l' => {
+                    self.log = true;
+                    self.log_of = Some(u32::from_be_bytes([*a, *b, *c, *d]));
+                }
                 b'i' => self.index = true,
                 b't' => self.rows.extend(tail(u32::from_be_bytes([*a, *b, *c, *d]), row)),
                 _ => {}

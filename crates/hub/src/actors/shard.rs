@@ -243,7 +243,7 @@ impl ShardActor {
                 let Some(address) = address.upgrade() else { return };
                 let end = match opened {
                     Ok(opened) => Ok(opened),
-                    Err(OpenError::Log(AppendError::Fenced)) => Err(None),
+                    Err(OpenError::Log(AppendError::Fenced)) => Err(Some(tenure.clone())),
                     Err(error) => {
                         tracing::warn!(shard = served.shard.0, error = %chain(&error), "reopen a shard's log");
                         continue;
@@ -396,10 +396,12 @@ impl Handler<Settled> for ShardActor {
                 self.task = Task::None;
                 self.begin(opened, address);
             }
-            Err(Some(tenure)) => self.resign(tenure, address),
-            Err(None) => {
+            Err(tenure) => {
                 self.state = State::Closed(elsewhere(Term(0)));
-                self.settle();
+                match tenure {
+                    Some(tenure) => self.resign(tenure, address),
+                    None => self.settle(),
+                }
             }
         }
     }
@@ -501,8 +503,13 @@ impl Handler<Ended> for ShardActor {
             End::Fenced => {
                 tracing::warn!(shard = shard.0, term = term.0, "lost tenure");
                 self.served.metrics.fenced();
-                self.close(elsewhere(term));
-                self.settle();
+                if let Some(tenure) = self.close(elsewhere(term)) {
+                    // Where this node's lease lapsed and nobody took over, the fence is still its own.
+                    if matches!(self.task, Task::None) {
+                        self.task = Task::Draining(Vec::new());
+                    }
+                    self.resign(tenure, address);
+                }
             }
             End::Failed(error) => {
                 tracing::error!(shard = shard.0, error = %chain(&error), "the store failed");
