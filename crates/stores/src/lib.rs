@@ -63,7 +63,11 @@ pub struct UnknownStore(String);
 
 impl fmt::Display for UnknownStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "found `{}`, allowed are `fjall:DIRECTORY` and `fdb:CLUSTER_FILE`", self.0)
+        write!(
+            f,
+            "found `{}`, allowed are `fjall:DIRECTORY` and `fdb:CLUSTER_FILE`",
+            self.0
+        )
     }
 }
 
@@ -83,7 +87,9 @@ impl FromStr for Store {
 
 impl<'de> Deserialize<'de> for Store {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -96,7 +102,10 @@ mod tests {
     #[test]
     fn a_store_is_named_by_engine_and_path() {
         assert_eq!("fjall:data".parse(), Ok(Store::Fjall("data".into())));
-        assert_eq!("fdb:/etc/fdb.cluster".parse(), Ok(Store::Fdb("/etc/fdb.cluster".into())));
+        assert_eq!(
+            "fdb:/etc/fdb.cluster".parse(),
+            Ok(Store::Fdb("/etc/fdb.cluster".into()))
+        );
         for bad in ["", "data", "fdb:", "sql:x"] {
             let error = bad.parse::<Store>().unwrap_err().to_string();
             assert!(error.contains("allowed are `fjall:DIRECTORY`"), "{error}");

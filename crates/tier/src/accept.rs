@@ -46,13 +46,8 @@ const PING: Duration = Duration::from_secs(30);
 
 /// Accepts on `listener` until `cancel`, each connection under what `tls` says at that time; `greet` makes the service of
 /// each finished handshake, or turns it away.
-pub async fn serve<T, G, S, B>(
-    listener: TcpListener,
-    tls: T,
-    bounds: &Bounds,
-    cancel: CancellationToken,
-    greet: G,
-) where
+pub async fn serve<T, G, S, B>(listener: TcpListener, tls: T, bounds: &Bounds, cancel: CancellationToken, greet: G)
+where
     T: Fn() -> Arc<ServerConfig> + Send,
     G: Fn(&TlsStream<TcpStream>) -> Option<S> + Send + Sync + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,

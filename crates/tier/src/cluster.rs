@@ -135,7 +135,13 @@ impl Cluster {
     }
 
     /// Serves `routes` to nodes of the tiers `callers` until `stop`, then finishes what is under way.
-    pub async fn serve(&self, listener: TcpListener, routes: Routes, callers: &'static [Tier], stop: CancellationToken) {
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        routes: Routes,
+        callers: &'static [Tier],
+        stop: CancellationToken,
+    ) {
         let greet = move |stream: &tokio_rustls::server::TlsStream<TcpStream>| {
             let certificate = stream.get_ref().1.peer_certificates()?.first()?;
             if !callers.iter().any(|tier| link::tls::covers(certificate, tier.name())) {
@@ -207,7 +213,12 @@ fn load(files: &ClusterFiles, tier: Tier) -> anyhow::Result<Tls> {
             .with_context(|| format!("cluster.roots: {}", files.roots.display()))?;
     }
     let (roots, crypto) = (Arc::new(roots), Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-    let unfit = || format!("cluster.chain, cluster.key: {} and its key do not fit", files.chain.display());
+    let unfit = || {
+        format!(
+            "cluster.chain, cluster.key: {} and its key do not fit",
+            files.chain.display()
+        )
+    };
 
     let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), crypto.clone())
         .build()
@@ -239,6 +250,10 @@ fn load(files: &ClusterFiles, tier: Tier) -> anyhow::Result<Tls> {
 fn certificates(file: &Path, key: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let certificates = link::tls::certificates_from_pem(&read(file).context(key.to_owned())?)
         .with_context(|| format!("{key}: {} is not PEM", file.display()))?;
-    ensure!(!certificates.is_empty(), "{key}: {} holds no certificate", file.display());
+    ensure!(
+        !certificates.is_empty(),
+        "{key}: {} holds no certificate",
+        file.display()
+    );
     Ok(certificates)
 }

@@ -26,7 +26,10 @@ impl Program {
     /// Runs `work` on a runtime of its own. What goes wrong is said on standard error, after the program's name.
     pub fn main(self, work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(work)) {
+        match runtime
+            .map_err(anyhow::Error::from)
+            .and_then(|runtime| runtime.block_on(work))
+        {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{}: {error:#}", self.name);

@@ -154,7 +154,9 @@ pub fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Strin
         return Err(D::Error::custom(format!("found `{bad}`, allowed is `host:port`")));
     }
     if addresses.is_empty() {
-        return Err(D::Error::custom("found no address, allowed is at least one `host:port`"));
+        return Err(D::Error::custom(
+            "found no address, allowed is at least one `host:port`",
+        ));
     }
     Ok(addresses)
 }

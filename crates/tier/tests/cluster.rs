@@ -176,6 +176,11 @@ async fn replaced_certificates_count_from_the_next_handshake_on() {
 async fn a_certificate_without_the_name_of_its_tier_stops_the_start() {
     let world = World::new();
     let files = files(world.directory.path(), "edge", &world.ca, &["a.example"]);
-    let error = Cluster::join(files, Tier::Edge, world.stop.clone()).unwrap_err().to_string();
-    assert!(error.contains("cluster.chain") && error.contains("`edge.nave.internal`"), "{error}");
+    let error = Cluster::join(files, Tier::Edge, world.stop.clone())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("cluster.chain") && error.contains("`edge.nave.internal`"),
+        "{error}"
+    );
 }

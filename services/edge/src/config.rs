@@ -130,7 +130,10 @@ pub fn check_users(file: &Path, us: &Provider, users: &[User]) -> anyhow::Result
     for (index, user) in users.iter().enumerate() {
         user.uri(us).with_context(|| {
             let file = file.display();
-            format!("{file}: users.{index}.name: `{}` cannot stand in a user's URI", user.name)
+            format!(
+                "{file}: users.{index}.name: `{}` cannot stand in a user's URI",
+                user.name
+            )
         })?;
     }
     Ok(())
@@ -285,7 +288,10 @@ pub fn hub_senders(file: &Path) -> anyhow::Result<Vec<(CipherSuite, Bytes)>> {
 
 fn sender(line: &str) -> Option<(CipherSuite, Bytes)> {
     let (suite, sender) = line.split_once(' ')?;
-    Some((u16::from_str_radix(suite, 16).ok()?, hex::decode(sender.trim()).ok()?.into()))
+    Some((
+        u16::from_str_radix(suite, 16).ok()?,
+        hex::decode(sender.trim()).ok()?.into(),
+    ))
 }
 
 fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<daemon::tokens::TokenDigest, D::Error> {

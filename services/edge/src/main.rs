@@ -22,5 +22,5 @@ fn main() -> ExitCode {
         name: "nave-edge",
         version: env!("CARGO_PKG_VERSION"),
     };
-    program.main(async { serve(program, Config::load(&arguments.config)?).await })
+    program.main(async { Box::pin(serve(program, Config::load(&arguments.config)?)).await })
 }

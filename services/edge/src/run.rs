@@ -13,10 +13,10 @@ use mimi::mls::CipherSuite;
 use mimi::{Provider, UserUri};
 use peer::Directory;
 use proto::follower::follower_client::FollowerClient;
+use tier::accept::{self, Places};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
-use tier::accept::{self, Places};
 use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 

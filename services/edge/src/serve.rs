@@ -38,8 +38,13 @@ pub async fn work(config: Config, started: Latch, stop: CancellationToken) -> an
     let cluster = Cluster::join(config.cluster.clone(), Tier::Edge, stop.clone())?;
     let hub_senders = config::hub_senders(&config.hub_senders)?;
     let hub_sender = hub_senders.iter().find(|(suite, _)| *suite == CIPHER_SUITE);
-    let (_, hub_sender) = hub_sender.context("hub_senders: no line for cipher suite 0001")?.clone();
-    let (tokens, moderators) = (config::tokens(us, &config.users)?, config::moderators(us, &config.users)?);
+    let (_, hub_sender) = hub_sender
+        .context("hub_senders: no line for cipher suite 0001")?
+        .clone();
+    let (tokens, moderators) = (
+        config::tokens(us, &config.users)?,
+        config::moderators(us, &config.users)?,
+    );
     let assets = config.assets.open()?;
 
     let https = bind(config.listen, "listen").await?;

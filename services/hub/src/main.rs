@@ -36,6 +36,6 @@ fn main() -> ExitCode {
             print!("{}", senders(&config.keys()?));
             return Ok(());
         }
-        serve(program, config).await
+        Box::pin(serve(program, config)).await
     })
 }

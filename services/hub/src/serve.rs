@@ -15,9 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::config::Config;
-use crate::{
-    Arbiters, HubParts, HubService, Incarnation, Moderation, NodeOptions, Options, Ownership, SystemClock,
-};
+use crate::{Arbiters, HubParts, HubService, Incarnation, Moderation, NodeOptions, Options, Ownership, SystemClock};
 
 /// Shards of a new store that one process has for itself, and of one that several share.
 const SHARDS: [u32; 2] = [16, 1_024];

@@ -89,10 +89,7 @@ impl Config {
     }
 
     fn paths(&mut self) -> Vec<&mut PathBuf> {
-        let mut paths = vec![
-            &mut self.data,
-            &mut self.hub_key,
-        ];
+        let mut paths = vec![&mut self.data, &mut self.hub_key];
         paths.extend(self.tls.paths().into_iter().chain(self.api_tls.paths()));
         paths.extend(self.peers.iter_mut().map(|peer| &mut peer.roots));
         paths.extend(self.assets.paths());

@@ -73,7 +73,10 @@ impl Tiers {
         let common = format!("domain = '{domain}'\nadmin = '{admin}'\n");
         let file = write(
             "follower.toml",
-            format!("{common}listen = '{follower}'\nstore = 'fjall:follower-data'\n{}", cluster[2]),
+            format!(
+                "{common}listen = '{follower}'\nstore = 'fjall:follower-data'\n{}",
+                cluster[2]
+            ),
         );
         let follower_config = nave_follower::config::Config::load(&file, Default::default()).unwrap();
         let file = write(
@@ -112,7 +115,9 @@ impl Tiers {
         let working = [
             tokio::spawn(async move { Box::pin(nave_edge::work(edge_config, edge_latch, edge_stop)).await }),
             tokio::spawn(async move { Box::pin(nave_hub::work(hub_config, hub_latch, hub_stop)).await }),
-            tokio::spawn(async move { Box::pin(nave_follower::work(follower_config, follower_latch, follower_stop)).await }),
+            tokio::spawn(
+                async move { Box::pin(nave_follower::work(follower_config, follower_latch, follower_stop)).await },
+            ),
         ];
         while !health.is_ready() {
             assert!(!working.iter().any(JoinHandle::is_finished), "a tier ended");
@@ -142,8 +147,12 @@ async fn a_provider_in_three_processes_passes_the_demo_and_drains() {
         }
     }
     let tiers = Tiers::start(made[0].0.parent().unwrap()).await;
-    let b = Box::pin(Running::start(Config::load(&made[1].0).unwrap())).await.unwrap();
-    let c = Box::pin(Running::start(Config::load(&made[2].0).unwrap())).await.unwrap();
+    let b = Box::pin(Running::start(Config::load(&made[1].0).unwrap()))
+        .await
+        .unwrap();
+    let c = Box::pin(Running::start(Config::load(&made[2].0).unwrap()))
+        .await
+        .unwrap();
     let options = demo::Options {
         messages: 100,
         json: true,

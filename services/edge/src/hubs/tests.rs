@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Mutex;
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, stream};
 use hyper_util::rt::TokioIo;
 use proto::hub::hub_server::{Hub, HubServer};
 use proto::hub::{
@@ -59,7 +59,7 @@ impl Hub for Node {
     async fn shards(&self, _: Request<ShardsRequest>) -> Result<Response<Self::ShardsStream>, Status> {
         let mut maps = self.map.subscribe();
         maps.mark_changed();
-        let maps = stream::unfold(maps, |mut maps| async {
+        let maps = stream::unfold(maps, |mut maps| async move {
             maps.changed().await.ok()?;
             let map = maps.borrow_and_update().clone();
             Some((Ok(map), maps))
@@ -159,10 +159,17 @@ fn channel(node: Option<Node>) -> Channel {
         async move {
             let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
             let node = node.filter(|node| !node.life.is_cancelled()).ok_or_else(refused)?;
-            let (near, far) = tokio::io::duplex(1 << 16);
-            let incoming = stream::iter([Ok::<_, std::io::Error>(far)]).chain(stream::pending());
+            let (near, mut here) = tokio::io::duplex(1 << 16);
+            let (mut there, far) = tokio::io::duplex(1 << 16);
             let life = node.life.clone();
-            tokio::spawn(life.run_until_cancelled_owned(Server::builder().add_service(HubServer::new(node)).serve_with_incoming(incoming)));
+            let cable = async move { tokio::io::copy_bidirectional(&mut here, &mut there).await };
+            tokio::spawn(life.run_until_cancelled_owned(cable));
+            let incoming = stream::iter([Ok::<_, std::io::Error>(far)]);
+            tokio::spawn(
+                Server::builder()
+                    .add_service(HubServer::new(node))
+                    .serve_with_incoming(incoming),
+            );
             Ok::<_, std::io::Error>(TokioIo::new(near))
         }
     });
