@@ -257,10 +257,9 @@ impl Steward {
     async fn give_up(&self, view: &View, owned: &[Owned]) {
         let ours = Some(self.node.incarnation());
         for Owned { shard, term, owner } in owned {
-            if *owner == ours && !self.roster.has(*shard) && !self.is_ours(view, *shard) {
-                if let Err(error) = self.node.give_up(*shard, *term).await {
-                    tracing::debug!(shard = shard.0, %error, "give up a shard");
-                }
+            let unserved = *owner == ours && !self.roster.has(*shard) && !self.is_ours(view, *shard);
+            if unserved && let Err(error) = self.node.give_up(*shard, *term).await {
+                tracing::debug!(shard = shard.0, %error, "give up a shard");
             }
         }
     }

@@ -53,6 +53,11 @@ pub const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     ("daemon", &["*", "actix"]),
+    (
+        "tier",
+        &["*", "!daemon", "!link", "!mimi", "!peer", "actix", "quinn", "fjall"],
+    ),
+    ("stores", &["*", "!store", "actix", "quinn", "fjall"]),
     ("client", &["*", "!mimi", "!policy", "!proto", "actix", "fjall"]),
     ("sim", &["nave", "nave-edge", "nave-hub", "nave-follower"]),
     ("hostile", &["*", "!link", "!mimi", "!peer", "!policy"]),

@@ -7,9 +7,9 @@
 //! * Assets: what messages refer to, stored for our users and fetched for them and for other providers.
 //! * Provider API: what our own users' clients call, gRPC over TLS with a bearer token.
 
-mod accept;
 mod api;
 mod assets;
+pub mod config;
 mod federation;
 mod hubs;
 mod limits;
@@ -18,13 +18,16 @@ mod rates;
 mod relay;
 mod reply;
 mod run;
+mod serve;
 mod tokens;
 
 pub use assets::{
     AssetBody, AssetLimits, AssetParts, AssetStore, GatewaySecret, S3Error, S3Options, full as asset_body,
 };
+pub use config::Config;
 pub use hubs::{Dialer, Hubs};
 pub use limits::{Limits, Rate, RateLimits};
 pub use relay::{FetchError, Relay, Unreachable};
 pub use run::{EdgeParts, Listeners, run};
+pub use serve::{serve, work};
 pub use tokens::Tokens;

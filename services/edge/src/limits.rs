@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tier::accept::Bounds;
 
 /// Section `edge.limits` of a configuration; `rates` is the section `edge.rates`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,8 +139,15 @@ impl Default for Limits {
 }
 
 impl Limits {
-    pub(crate) fn handshake(&self) -> Duration {
-        Duration::from_millis(self.handshake_ms)
+    /// Those of one listener.
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds {
+            connections_max: self.connections_max,
+            streams_max: self.streams_max,
+            handshake: Duration::from_millis(self.handshake_ms),
+            header: Duration::from_millis(self.header_ms),
+            drain: Duration::from_millis(self.drain_ms),
+        }
     }
 
     pub(crate) fn header(&self) -> Duration {
@@ -152,10 +160,6 @@ impl Limits {
 
     pub(crate) fn answer(&self) -> Duration {
         Duration::from_millis(self.answer_ms)
-    }
-
-    pub(crate) fn drain(&self) -> Duration {
-        Duration::from_millis(self.drain_ms)
     }
 }
 

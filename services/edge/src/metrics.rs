@@ -9,6 +9,7 @@ use opentelemetry::{KeyValue, global};
 pub(crate) struct Metrics {
     requests: Histogram<f64>,
     redirects: Counter<u64>,
+    retries: Counter<u64>,
 }
 
 impl Metrics {
@@ -25,6 +26,11 @@ impl Metrics {
                 .with_unit("{redirect}")
                 .with_description("answers of a hub node that it does not own the room's shard")
                 .build(),
+            retries: meter
+                .u64_counter("nave.edge.retries")
+                .with_unit("{request}")
+                .with_description("requests brought again because a hub node was lost before it answered")
+                .build(),
         }
     }
 
@@ -40,5 +46,9 @@ impl Metrics {
 
     pub(crate) fn redirected(&self) {
         self.redirects.add(1, &[]);
+    }
+
+    pub(crate) fn brought_again(&self) {
+        self.retries.add(1, &[]);
     }
 }

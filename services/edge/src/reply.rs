@@ -1,12 +1,18 @@
 //! What a request comes to, before it is written as an HTTP response, a link frame or a gRPC message.
 
 use std::borrow::Cow;
+use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tonic::Code;
 
 use crate::limits::RETRY_AFTER;
+
+/// Whether the status was made here because the connection failed, rather than said by the other side.
+pub(crate) fn is_broken(status: &tonic::Status) -> bool {
+    status.source().is_some() || status.code() == Code::Cancelled
+}
 
 /// An answer as in requirement E-7: 200 with the draft's body, 201 empty, or a status that says why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +70,10 @@ impl Reply {
     pub(crate) fn of_status(status: &tonic::Status) -> Self {
         let reason = || status.message().to_owned();
         match status.code() {
+            _ if is_broken(status) => {
+                tracing::debug!(%status, "a service behind the edge was lost");
+                Self::unavailable("overloaded")
+            }
             Code::InvalidArgument => Self::refused(400, reason()),
             Code::PermissionDenied => Self::refused(403, reason()),
             Code::NotFound => Self::refused(404, reason()),

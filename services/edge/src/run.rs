@@ -13,13 +13,13 @@ use mimi::mls::CipherSuite;
 use mimi::{Provider, UserUri};
 use peer::Directory;
 use proto::follower::follower_client::FollowerClient;
+use tier::accept::{self, Places};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 
-use crate::accept::{self, Places};
 use crate::api::{self, ApiParts};
 use crate::assets::{AssetParts, Assets};
 use crate::federation::{Endpoint, Federation, Https, LinkService};
@@ -175,7 +175,7 @@ async fn serve_https(
             }
         }))
     };
-    accept::serve(listener, tls, limits, cancel, greet).await;
+    accept::serve(listener, move || tls.clone(), &limits.bounds(), cancel, greet).await;
 }
 
 /// TLS with our certificate only: clients show a token.
@@ -193,6 +193,7 @@ async fn serve_api(
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(identity.clone()));
     tls.alpn_protocols = vec![b"h2".to_vec()];
+    let tls = Arc::new(tls);
     let greet = move |_: &TlsStream<TcpStream>| Some(TowerToHyperService::new(routes.clone()));
-    accept::serve(listener, Arc::new(tls), limits, cancel, greet).await;
+    accept::serve(listener, move || tls.clone(), &limits.bounds(), cancel, greet).await;
 }

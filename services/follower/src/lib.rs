@@ -9,6 +9,7 @@
 
 mod choose;
 mod claim;
+pub mod config;
 mod consent;
 mod deliver;
 mod events;
@@ -17,6 +18,7 @@ mod metrics;
 mod profile;
 mod pseudonyms;
 mod query;
+mod serve;
 pub mod service;
 mod upload;
 mod verdict;
@@ -32,6 +34,7 @@ pub use consent::{Saying, Scope};
 pub use deliver::{Body, Item, Refused, Stored};
 pub use events::{Acks, Events};
 pub use pseudonyms::Pseudonymous;
+pub use serve::{serve, work};
 
 /// Milliseconds since the UNIX epoch.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -80,6 +83,7 @@ pub struct Follower {
     wake: wake::Wake,
     metrics: metrics::Metrics,
     minimal_metadata: bool,
+    others: bool,
 }
 
 impl std::fmt::Debug for Follower {
@@ -100,6 +104,7 @@ impl Follower {
             wake: wake::Wake::new(),
             metrics: metrics::Metrics::new(),
             minimal_metadata: false,
+            others: false,
         }
     }
 
@@ -111,6 +116,13 @@ impl Follower {
             minimal_metadata,
             ..self
         }
+    }
+
+    /// Whether other followers work on the same store. What hubs bring them wakes no event stream here, so these look by
+    /// themselves, too.
+    #[must_use]
+    pub fn with_others(self, others: bool) -> Self {
+        Self { others, ..self }
     }
 
     /// A clock that reads the system's.

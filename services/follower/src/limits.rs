@@ -39,6 +39,9 @@ pub const STREAM_PAGE_BYTES: usize = 256 * 1_024;
 /// Wake-ups that wait for a slow stream; past that it looks at everything again.
 pub const WAKES_MAX: usize = 1_024;
 
+/// Where there are other followers, an event stream looks for what they stored this often.
+pub const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// For how long a request for consent stands, in milliseconds; and for how long another request is not shown to a user who
 /// has revoked.
 pub const CONSENT_REQUEST_MS: u64 = 90 * 24 * 60 * 60 * 1_000;

@@ -3,10 +3,12 @@
 
 mod abuse;
 mod carrier;
+pub mod config;
 mod keys;
 mod limits;
 mod metrics;
 mod reply;
+mod serve;
 mod service;
 
 pub use abuse::Moderation;
@@ -16,5 +18,6 @@ pub use hub::keys::{BadKeys, HubKeys, NoRandomness, UnsupportedSuite};
 pub use hub::seal::SealError;
 pub use hub::{Arbiters, Clock, LocalTasks, Options, Spawner, SystemClock};
 pub use limits::GRPC_BYTES_MAX;
+pub use serve::{open_ledger, serve, work};
 pub use service::{HubParts, HubService, StartError};
 pub use shard::{BadSite, Incarnation, NodeOptions, Ownership, Site};

@@ -23,7 +23,20 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::Limits;
+/// What one listener admits.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Connections open at a time; more wait in the system's backlog.
+    pub connections_max: usize,
+    /// Requests under way at a time on one HTTP/2 connection.
+    pub streams_max: u32,
+    /// A TLS handshake not done in this time is given up.
+    pub handshake: Duration,
+    /// Request headers, and answers to pings, not here in this time end the connection.
+    pub header: Duration,
+    /// On draining, how long requests under way may still take.
+    pub drain: Duration,
+}
 
 /// After an accept that failed (too many open files, say) the listener rests.
 const REST: Duration = Duration::from_millis(100);
@@ -31,14 +44,11 @@ const REST: Duration = Duration::from_millis(100);
 /// HTTP/2 connections are pinged this often, and given up when the answer does not come.
 const PING: Duration = Duration::from_secs(30);
 
-/// Accepts on `listener` until `cancel`; `greet` makes the service of each finished handshake, or turns it away.
-pub(crate) async fn serve<G, S, B>(
-    listener: TcpListener,
-    tls: Arc<ServerConfig>,
-    limits: &Limits,
-    cancel: CancellationToken,
-    greet: G,
-) where
+/// Accepts on `listener` until `cancel`, each connection under what `tls` says at that time; `greet` makes the service of
+/// each finished handshake, or turns it away.
+pub async fn serve<T, G, S, B>(listener: TcpListener, tls: T, bounds: &Bounds, cancel: CancellationToken, greet: G)
+where
+    T: Fn() -> Arc<ServerConfig> + Send,
     G: Fn(&TlsStream<TcpStream>) -> Option<S> + Send + Sync + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Future + Send + 'static,
@@ -47,8 +57,7 @@ pub(crate) async fn serve<G, S, B>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let greet = Arc::new(greet);
-    let acceptor = TlsAcceptor::from(tls);
-    let free = Arc::new(Semaphore::new(limits.connections_max));
+    let free = Arc::new(Semaphore::new(bounds.connections_max));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -61,8 +70,8 @@ pub(crate) async fn serve<G, S, B>(
             tokio::time::sleep(REST).await;
             continue;
         };
-        let (acceptor, greet, cancel) = (acceptor.clone(), greet.clone(), cancel.clone());
-        let (handshake, drain, http) = (limits.handshake(), limits.drain(), builder(limits));
+        let (acceptor, greet, cancel) = (TlsAcceptor::from(tls()), greet.clone(), cancel.clone());
+        let (handshake, drain, http) = (bounds.handshake, bounds.drain, builder(bounds));
         connections.spawn(async move {
             let _place = place;
             let Ok(Ok(stream)) = timeout(handshake, acceptor.accept(stream)).await else {
@@ -100,22 +109,22 @@ async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Option<(TcpStr
 }
 
 /// With Nagle's algorithm on, each answer on a fresh connection waits 40 ms for a delayed acknowledgement.
-pub(crate) fn without_delay(stream: TcpStream) -> std::io::Result<TcpStream> {
+pub fn without_delay(stream: TcpStream) -> std::io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+fn builder(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header())
+        .header_read_timeout(bounds.header)
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams_max)
+        .max_concurrent_streams(bounds.streams_max)
         .keep_alive_interval(PING)
-        .keep_alive_timeout(limits.header());
+        .keep_alive_timeout(bounds.header);
     builder
 }
 
@@ -125,19 +134,20 @@ fn note(ended: Result<(), Box<dyn Error + Send + Sync>>) {
     }
 }
 
-/// Counts the open connections of each peer.
-#[derive(Clone, Default)]
-pub(crate) struct Places(Arc<Mutex<BTreeMap<Provider, usize>>>);
+/// Counts the open connections of each peer. Clones share the count.
+#[derive(Debug, Clone, Default)]
+pub struct Places(Arc<Mutex<BTreeMap<Provider, usize>>>);
 
 /// One connection, counted until it is dropped.
-pub(crate) struct Place {
+#[derive(Debug)]
+pub struct Place {
     places: Places,
     name: Provider,
 }
 
 impl Places {
     /// A place for one more connection of `name`, unless it has `max`.
-    pub(crate) fn take(&self, name: &Provider, max: usize) -> Option<Place> {
+    pub fn take(&self, name: &Provider, max: usize) -> Option<Place> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(name.clone()).or_default();
         if *count >= max {

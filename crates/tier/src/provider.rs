@@ -1,0 +1,175 @@
+//! Who we are to other providers and who they are: the parts of a configuration that several tiers have, and what they
+//! say.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use link::{Endpoint, Identity, Roots};
+use mimi::Provider;
+use peer::{PeerConfig, PeerLimits, Peers, PeersConfig};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use tokio_util::sync::CancellationToken;
+
+/// A certificate chain and its key, PEM.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// Our certificate first.
+    pub chain: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+impl Files {
+    /// Its paths, which a configuration takes to be relative to its file.
+    pub fn paths(&mut self) -> [&mut PathBuf; 2] {
+        [&mut self.chain, &mut self.key]
+    }
+
+    /// The identity that they hold, which follows their changes until `stop`: what does not fit is reported, and the former
+    /// one stays. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The files cannot be read, or hold no certificate with its key.
+    pub fn identity(&self, stop: CancellationToken) -> anyhow::Result<Identity> {
+        let identity = Identity::from_pem(&read(&self.chain)?, &read(&self.key)?)
+            .with_context(|| format!("{} and {}", self.chain.display(), self.key.display()))?;
+        let (files, replaced) = (self.clone(), identity.clone());
+        let reload = move || {
+            let chain = files.chain.display();
+            let outcome = read(&files.chain).and_then(|pem| Ok(replaced.replace_pem(&pem, &read(&files.key)?)?));
+            match outcome {
+                Ok(()) => tracing::info!(%chain, "certificate replaced"),
+                Err(error) => tracing::error!(%chain, error = %format!("{error:#}"), "certificate not replaced"),
+            }
+        };
+        let paths = vec![self.chain.clone(), self.key.clone()];
+        tokio::spawn(daemon::files::watch(paths, daemon::files::POLL, stop, reload));
+        Ok(identity)
+    }
+}
+
+/// Another provider: a `[[peers]]` table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// Its domain.
+    #[serde(deserialize_with = "domain")]
+    pub domain: Provider,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// PEM file with the certificates one of which must have issued its certificate.
+    pub roots: PathBuf,
+    /// `host` or `host:port` of where it keeps its assets; none: its domain, on port 443 and that of `address`.
+    #[serde(default, deserialize_with = "hosts")]
+    pub asset_hosts: Vec<String>,
+}
+
+/// No peer is the provider `us` itself.
+///
+/// # Errors
+/// Says the file, the key and what is allowed.
+pub fn check_peers(file: &Path, us: &Provider, peers: &[Peer]) -> anyhow::Result<()> {
+    for (index, peer) in peers.iter().enumerate() {
+        ensure!(
+            peer.domain != *us,
+            "{}: peers.{index}.domain: is this provider itself, allowed are others",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+/// The trust roots of `peers`.
+///
+/// # Errors
+/// A file cannot be read or holds no certificate, or a peer stands there twice.
+pub fn roots(peers: &[Peer]) -> anyhow::Result<Roots> {
+    let mut roots = BTreeMap::new();
+    for peer in peers {
+        let shown = peer.roots.display();
+        let certificates = link::tls::certificates_from_pem(&read(&peer.roots)?);
+        let certificates = certificates.with_context(|| format!("{shown} is not PEM"))?;
+        ensure!(!certificates.is_empty(), "{shown} holds no certificate");
+        let before = roots.insert(peer.domain.clone(), certificates);
+        ensure!(before.is_none(), "peers: {} stands there twice", peer.domain);
+    }
+    Ok(Roots::new(roots)?)
+}
+
+/// The way to `peers`, over `link` where they offer one.
+pub fn dial(us: &Provider, peers: &[Peer], identity: &Identity, roots: &Roots, link: &Endpoint) -> Peers {
+    let peer = |peer: &Peer| PeerConfig {
+        provider: peer.domain.clone(),
+        address: Some(peer.address.to_string()),
+        link_address: Some(peer.address.to_string()),
+        hosts: Vec::new(),
+        asset_hosts: peer.asset_hosts.clone(),
+    };
+    let known = PeersConfig {
+        us: us.clone(),
+        peers: peers.iter().map(peer).collect(),
+        limits: PeerLimits::default(),
+    };
+    Peers::new(known, identity, roots, Some(link.clone()))
+}
+
+/// The octets of a file.
+///
+/// # Errors
+/// It cannot be read; says which.
+pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("read {}", path.display()))
+}
+
+/// Makes `paths` relative to the directory of the configuration `file` that named them.
+pub fn beside<'a>(file: &Path, paths: impl IntoIterator<Item = &'a mut PathBuf>) {
+    let base = file.parent().unwrap_or_else(|| Path::new("."));
+    for path in paths {
+        *path = base.join(&*path);
+    }
+}
+
+/// A provider's domain, for `#[serde(deserialize_with)]`.
+///
+/// # Errors
+/// Says what is allowed.
+pub fn domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Provider, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map_err(|_| D::Error::custom(format!("found `{text}`, allowed is a domain name in lower case")))
+}
+
+/// Addresses of nodes, at least one, for `#[serde(deserialize_with)]`.
+///
+/// # Errors
+/// Says what is allowed.
+pub fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let addresses = Vec::<String>::deserialize(deserializer)?;
+    let port = |address: &String| address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    if let Some(bad) = addresses.iter().find(|address| port(address).is_none()) {
+        return Err(D::Error::custom(format!("found `{bad}`, allowed is `host:port`")));
+    }
+    if addresses.is_empty() {
+        return Err(D::Error::custom(
+            "found no address, allowed is at least one `host:port`",
+        ));
+    }
+    Ok(addresses)
+}
+
+fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let hosts = Vec::<String>::deserialize(deserializer)?;
+    for host in &hosts {
+        let url = format!("https://{host}/").parse::<peer::AssetUrl>();
+        if !url.is_ok_and(|url| url.path() == "/") {
+            return Err(D::Error::custom(format!(
+                "found `{host}`, allowed are `host` and `host:port`"
+            )));
+        }
+    }
+    Ok(hosts)
+}

@@ -1,0 +1,56 @@
+//! The configuration of `nave-follower`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use mimi::Provider;
+use serde::{Deserialize, Serialize};
+use stores::Store;
+use tier::{ClusterFiles, provider};
+
+/// Everything `nave-follower` needs to know.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// This provider's domain.
+    #[serde(deserialize_with = "provider::domain")]
+    pub domain: Provider,
+    /// Where edges and hubs connect.
+    pub listen: SocketAddr,
+    /// Where health and metrics are served, in the clear.
+    pub admin: SocketAddr,
+    /// Where inboxes and KeyPackages are durable: the same for all followers, and perhaps the hubs'.
+    pub store: Store,
+    /// The certificate that edges and hubs see, and the root of theirs.
+    pub cluster: ClusterFiles,
+    /// Whether users may have KeyPackages under pseudonyms (mimi-protocol §6).
+    #[serde(default)]
+    pub minimal_metadata: bool,
+    /// Logs, traces, metrics.
+    #[serde(default)]
+    pub telemetry: daemon::telemetry::Options,
+}
+
+/// What the command line sets, over the configuration.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Flags {
+    /// `store`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+}
+
+impl Config {
+    /// Reads a configuration; its paths come back relative to the working directory, where that of a flag is, too.
+    ///
+    /// # Errors
+    /// Says the file, the key and what is allowed.
+    pub fn load(file: &Path, flags: Flags) -> anyhow::Result<Self> {
+        let flagged = flags.store.is_some();
+        let mut config: Self = daemon::config::load(Some(file), flags)?;
+        if !flagged {
+            provider::beside(file, [config.store.path()]);
+        }
+        provider::beside(file, config.cluster.paths());
+        Ok(config)
+    }
+}

@@ -1,0 +1,31 @@
+//! `nave-follower`: a follower as a process of its own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use nave_follower::config::{Config, Flags};
+use nave_follower::serve;
+use tier::process::Program;
+
+/// A follower: what hubs bring a provider, and what its users' clients take from it.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// The configuration
+    #[arg(long, env = "NAVE_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+    /// The store, instead of the configuration's: fjall:DIRECTORY or fdb:CLUSTER_FILE
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let program = Program {
+        name: "nave-follower",
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let flags = Flags { store: arguments.store };
+    program.main(async { serve(program, Config::load(&arguments.config, flags)?).await })
+}

@@ -1,0 +1,39 @@
+//! `nave-follower` at work.
+
+use daemon::Latch;
+use tier::process::{Program, bind};
+use tier::{Cluster, Tier};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::{Follower, service};
+
+/// Runs a follower until SIGTERM or SIGINT, then drains it.
+///
+/// # Errors
+/// Something in the configuration does not hold, or a port or the store is taken.
+pub async fn serve(program: Program, config: Config) -> anyhow::Result<()> {
+    let (admin, telemetry) = (config.admin, config.telemetry.clone());
+    let work = |started, stop| work(config, started, stop);
+    program.run(admin, &telemetry, work).await
+}
+
+/// Takes requests until `stop`, then finishes what is under way and closes the store. Opens `started` when it takes them.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn work(config: Config, started: Latch, stop: CancellationToken) -> anyhow::Result<()> {
+    let cluster = Cluster::join(config.cluster.clone(), Tier::Follower, stop.clone())?;
+    let listener = bind(config.listen, "listen").await?;
+    let database = stores::open_store(&config.store).await?;
+    let follower = Follower::new(config.domain.clone(), database.clone(), Follower::system_clock())
+        .with_minimal_metadata(config.minimal_metadata)
+        .with_others(config.store.is_shared());
+    started.open();
+    tracing::info!(domain = %config.domain, listen = %config.listen, "serving");
+    let routes = Routes::new(service::server(follower));
+    cluster.serve(listener, routes, &[Tier::Edge, Tier::Hub], stop).await;
+    database.close().await;
+    Ok(())
+}
