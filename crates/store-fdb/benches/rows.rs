@@ -31,7 +31,10 @@ async fn main() {
         through_store.push(timed(|task| with_store(store.clone(), turn, task)).await);
         through_client.push(timed(|task| with_client(bare.clone(), turn, task)).await);
     }
-    let (ours, theirs) = (rows_per_second(&mut through_store), rows_per_second(&mut through_client));
+    let (ours, theirs) = (
+        rows_per_second(&mut through_store),
+        rows_per_second(&mut through_client),
+    );
     println!(
         "{IN_FLIGHT} in flight, {ROWS_PER_TRANSACTION} rows of {VALUE_OCTETS} octets each, median of {TURNS} turns:\n\
          store {ours:.0} rows/s, bare client {theirs:.0} rows/s, ratio {:.2}",

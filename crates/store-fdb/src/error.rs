@@ -136,7 +136,11 @@ mod tests {
 
     #[test]
     fn a_watch_without_its_commit_is_cancelled() {
-        for code in [code::NOT_COMMITTED, code::TRANSACTION_TOO_OLD, code::TRANSACTION_CANCELLED] {
+        for code in [
+            code::NOT_COMMITTED,
+            code::TRANSACTION_TOO_OLD,
+            code::TRANSACTION_CANCELLED,
+        ] {
             assert_eq!(of_watch(error(code)), Error::Cancelled, "{code}");
         }
         assert_eq!(of_watch(error(1021)), Error::Unknown);

@@ -1,5 +1,4 @@
-//! The [store](https://docs.rs/foundationdb) on a FoundationDB cluster: the contract of `store::Backend`, kept by
-//! FoundationDB's own client.
+//! The store on a FoundationDB cluster: the contract of `store::Backend`, kept by FoundationDB's own client.
 //!
 //! Without the feature `fdb` this crate is an empty shell, so that the workspace builds on machines that have neither
 //! `libfdb_c` (needed to link) nor libclang (needed to read the client's header). With it:
@@ -17,10 +16,10 @@
 //! * **`Unknown` and `TimedOut` differ.** After `Unknown` the commit is no longer under way. After `TimedOut` it may still take
 //!   effect later.
 //! * An added read conflict range does not count where the transaction itself wrote before it was added.
-//! * Names that begin with a stamp's prefix and are cleared in the same transaction after the stamp was written: FoundationDB
-//!   compares the range with the read version in the stamp's place. Clear first, then append.
+//! * A range that is cleared after a stamped key was written takes that key along if it holds the key with the read version
+//!   in the stamp's place. Clear first, then append.
 //!
-//! The feature `testing` brings [`testing`](self), a cluster of one process that is thrown away.
+//! The feature `testing` brings `testing::Cluster`, a cluster of one process that is thrown away.
 
 #[cfg(feature = "fdb")]
 mod cluster_file;

@@ -30,7 +30,10 @@ pub(crate) fn start() -> Result<(), OpenError> {
     }
 }
 
-#[allow(unsafe_code, reason = "the client is C, and its network has to be stopped before the process exits")]
+#[allow(
+    unsafe_code,
+    reason = "the client is C, and its network has to be stopped before the process exits"
+)]
 fn boot() -> Result<(), Failure> {
     let api = FdbApiBuilder::default();
     let (known, needed) = (get_max_api_version(), api.runtime_version());

@@ -13,10 +13,14 @@ use crate::{cluster_file, network};
 #[non_exhaustive]
 pub enum OpenError {
     /// There is no such cluster file, or it is not to be read.
-    #[error("cannot read the cluster file {path}: give the fdb.cluster of the cluster, readable (best writable) for this user")]
+    #[error(
+        "cannot read the cluster file {path}: give the fdb.cluster of the cluster, readable (best writable) for this user"
+    )]
     Unreadable { path: PathBuf, source: std::io::Error },
     /// The cluster file does not say where a cluster is.
-    #[error("{path} is no cluster file: it has to hold description:id@address:port,… as the cluster's own fdb.cluster does")]
+    #[error(
+        "{path} is no cluster file: it has to hold description:id@address:port,… as the cluster's own fdb.cluster does"
+    )]
     Malformed { path: PathBuf },
     /// The client library on this machine is too old.
     #[error(

@@ -145,7 +145,12 @@ fn cluster_file_in(directory: &Path) -> PathBuf {
 fn serve(programs: &Programs, directory: &Path, port: u16) -> Result<Child> {
     let said = File::create(directory.join("fdbserver.out"))?;
     Command::new(&programs.server)
-        .args(["--public-address", &format!("127.0.0.1:{port}"), "--listen-address", "public"])
+        .args([
+            "--public-address",
+            &format!("127.0.0.1:{port}"),
+            "--listen-address",
+            "public",
+        ])
         .arg("--cluster-file")
         .arg(cluster_file_in(directory))
         .arg("--datadir")

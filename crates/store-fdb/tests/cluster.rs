@@ -72,7 +72,10 @@ async fn a_range_longer_than_one_reply_is_whole_in_both_directions() {
     assert_eq!(keys(&database).await, expected);
     let rows = database.begin().range(KeyRange::prefix(b""), 39, true).await.unwrap();
     expected.reverse();
-    let found: Vec<_> = rows.iter().map(|(key, _)| String::from_utf8(key.to_vec()).unwrap()).collect();
+    let found: Vec<_> = rows
+        .iter()
+        .map(|(key, _)| String::from_utf8(key.to_vec()).unwrap())
+        .collect();
     assert_eq!(found, expected[..39]);
 }
 
@@ -99,7 +102,13 @@ async fn what_was_acknowledged_survives_a_server_that_is_killed() {
             }
         });
         // In the middle of the writer's life: once its hundredth row is there.
-        while database.begin().get(format!("{round}/000099").as_bytes()).await.unwrap().is_none() {}
+        while database
+            .begin()
+            .get(format!("{round}/000099").as_bytes())
+            .await
+            .unwrap()
+            .is_none()
+        {}
         cluster.kill().unwrap();
         acknowledged.extend(writer.await.unwrap());
         cluster.restart().unwrap();
@@ -138,7 +147,10 @@ async fn a_server_that_says_nothing_makes_the_store_busy_until_it_speaks() {
     put_when_back(&database, "after").await;
     let found = keys(&database).await;
     assert!(found.contains(&"before".to_owned()) && found.contains(&"after".to_owned()));
-    assert!(!found.contains(&"blind".to_owned()), "busy means that nothing was committed");
+    assert!(
+        !found.contains(&"blind".to_owned()),
+        "busy means that nothing was committed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
