@@ -30,6 +30,7 @@ pub const WALLS: &[(&str, &[&str])] = &[
     ),
     ("route", &["*"]),
     ("store", &["*", "actix", "quinn"]),
+    ("store-fdb", &["*", "!store", "actix", "quinn", "fjall"]),
     ("shard", &["*", "!store", "!route", "actix", "quinn"]),
     (
         "ledger",
@@ -85,8 +86,13 @@ pub const WALLS: &[(&str, &[&str])] = &[
     ("nave", &["hub", "room", "shard", "fanout", "actix"]),
 ];
 
-/// The one crate that may import `actix`; the ones that may import the FoundationDB client and fjall.
-const SOLE_USERS: &[(&str, &str)] = &[("actix", "hub"), ("quinn", "link"), ("fjall", "store")];
+/// Dependencies that one crate alone may import.
+const SOLE_USERS: &[(&str, &str)] = &[
+    ("actix", "hub"),
+    ("quinn", "link"),
+    ("fjall", "store"),
+    ("foundationdb", "store-fdb"),
+];
 
 /// Each breach as a sentence: a wall crossed, a member without a wall, a dependency that others than its sole user have,
 /// a member that something depends on though nothing may.

@@ -1,0 +1,166 @@
+//! A FoundationDB cluster of one process on this machine, thrown away at the end: for tests.
+//!
+//! `fdbserver` and `fdbcli` are looked for in `PATH`, or are what `NAVE_FDBSERVER` and `NAVE_FDBCLI` name.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::File;
+use std::io::{Error, Result, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+/// How often a free port may be lost to somebody else before it is bound.
+const PORTS_MAX: usize = 5;
+
+/// Seconds that `fdbcli` may take to make the database.
+const CONFIGURE_SECONDS: &str = "60";
+
+/// The programs of FoundationDB.
+#[derive(Clone, Debug)]
+struct Programs {
+    server: PathBuf,
+    cli: PathBuf,
+}
+
+/// A running cluster with an empty, durable database. Dropping it kills the process and removes the files.
+#[derive(Debug)]
+pub struct Cluster {
+    programs: Programs,
+    directory: TempDir,
+    port: u16,
+    server: Child,
+}
+
+impl Cluster {
+    /// Starts a cluster. `None` when FoundationDB is not on this machine, which is said on standard error.
+    pub fn start() -> Result<Option<Self>> {
+        let Some(programs) = Programs::find() else {
+            let line = "skipped: fdbserver and fdbcli are not on this machine (PATH, NAVE_FDBSERVER, NAVE_FDBCLI)\n";
+            // Not `eprintln`: what a passing test prints is not shown.
+            std::io::stderr().write_all(line.as_bytes())?;
+            return Ok(None);
+        };
+        let mut failure = Error::other("no port is free");
+        for _ in 0..PORTS_MAX {
+            match Self::start_with(programs.clone()) {
+                Ok(cluster) => return Ok(Some(cluster)),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    fn start_with(programs: Programs) -> Result<Self> {
+        let directory = TempDir::with_prefix("nave-fdb-")?;
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let cluster_file = cluster_file_in(directory.path());
+        std::fs::write(&cluster_file, format!("nave:test@127.0.0.1:{port}\n"))?;
+        let server = serve(&programs, directory.path(), port)?;
+        let cluster = Self {
+            programs,
+            directory,
+            port,
+            server,
+        };
+        let configured = Command::new(&cluster.programs.cli)
+            .arg("-C")
+            .arg(cluster_file)
+            .args(["--timeout", CONFIGURE_SECONDS, "--exec", "configure new single ssd"])
+            .stdin(Stdio::null())
+            .output()?;
+        if !configured.status.success() {
+            let said = String::from_utf8_lossy(&configured.stdout).into_owned();
+            return Err(Error::other(format!("fdbcli cannot make the database: {said}")));
+        }
+        Ok(cluster)
+    }
+
+    /// Where clients find the cluster.
+    pub fn cluster_file(&self) -> PathBuf {
+        cluster_file_in(self.directory.path())
+    }
+
+    /// Kills the process with SIGKILL, in the middle of whatever it does.
+    pub fn kill(&mut self) -> Result<()> {
+        self.server.kill()?;
+        self.server.wait().map(drop)
+    }
+
+    /// Starts the process again on the files that it left.
+    pub fn restart(&mut self) -> Result<()> {
+        self.server = serve(&self.programs, self.directory.path(), self.port)?;
+        Ok(())
+    }
+
+    /// Stops the process with SIGSTOP: it keeps its connections and answers nothing.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.server.id()).map_err(Error::other)?;
+        Ok(kill(Pid::from_raw(pid), signal)?)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // A process that is dead already needs no killing.
+        let _ = self.kill();
+    }
+}
+
+impl Programs {
+    fn find() -> Option<Self> {
+        Some(Self {
+            server: program("NAVE_FDBSERVER", "fdbserver")?,
+            cli: program("NAVE_FDBCLI", "fdbcli")?,
+        })
+    }
+}
+
+/// The program that `variable` names, or else the first `name` in `PATH`.
+fn program(variable: &str, name: &str) -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os(variable) {
+        return Some(named.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file())
+}
+
+fn cluster_file_in(directory: &Path) -> PathBuf {
+    directory.join("fdb.cluster")
+}
+
+fn serve(programs: &Programs, directory: &Path, port: u16) -> Result<Child> {
+    let said = File::create(directory.join("fdbserver.out"))?;
+    Command::new(&programs.server)
+        .args([
+            "--public-address",
+            &format!("127.0.0.1:{port}"),
+            "--listen-address",
+            "public",
+        ])
+        .arg("--cluster-file")
+        .arg(cluster_file_in(directory))
+        .arg("--datadir")
+        .arg(directory.join("data"))
+        .arg("--logdir")
+        .arg(directory.join("log"))
+        .args(["--memory", "4GiB", "--cache-memory", "256MiB"])
+        // Not every temporary directory takes the kernel's asynchronous I/O.
+        .arg("--knob_disable_posix_kernel_aio=1")
+        .stdin(Stdio::null())
+        .stdout(said.try_clone()?)
+        .stderr(said)
+        .spawn()
+}
