@@ -96,13 +96,14 @@ impl Tiers {
                 "{common}listen = '{}'\napi = '{}'\nauthority = '{domain}:{}'\nhubs = ['{hub}']\n\
                  followers = ['{follower}']\nhub_senders = 'hub.senders'\n{tls}\
                  [api_tls]\nchain = 'api.pem'\nkey = 'api.key'\n{}\
-                 [[users]]\nname = '{}'\ntoken_sha256 = '{}'\n{peers}",
+                 [[users]]\nname = '{}'\ntoken_sha256 = '{}'\nmoderator = {}\n{peers}",
                 all.listen,
                 all.api,
                 all.listen.port(),
                 cluster[0],
                 user.name,
-                user.token_sha256
+                user.token_sha256,
+                user.moderator
             ),
         );
         let edge_config = nave_edge::Config::load(&file).unwrap();
@@ -136,7 +137,7 @@ impl Tiers {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_in_three_processes_passes_the_demo_and_drains() {
+async fn a_provider_whose_tiers_run_apart_passes_the_demo_and_drains() {
     let root = tempfile::tempdir().unwrap();
     let names = ["a", "b", "c"];
     let made = names.map(|name| init(root.path(), name));
