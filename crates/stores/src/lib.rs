@@ -46,11 +46,18 @@ pub async fn open_store(store: &Store) -> anyhow::Result<Database> {
                 .await?
                 .with_context(|| format!("open the store in {}", directory.display()))
         }
-        Store::Fdb(cluster_file) => open_fdb(cluster_file),
+        Store::Fdb(cluster_file) => open_fdb(cluster_file).await,
     }
 }
 
-fn open_fdb(cluster_file: &Path) -> anyhow::Result<Database> {
+#[cfg(feature = "fdb")]
+async fn open_fdb(cluster_file: &Path) -> anyhow::Result<Database> {
+    let opened = store_fdb::FdbStore::open(cluster_file).await;
+    opened.with_context(|| format!("store: `fdb:{}`", cluster_file.display()))
+}
+
+#[cfg(not(feature = "fdb"))]
+async fn open_fdb(cluster_file: &Path) -> anyhow::Result<Database> {
     anyhow::bail!(
         "store: `fdb:{}` needs FoundationDB, which this build does not have: build with `--features fdb`",
         cluster_file.display()

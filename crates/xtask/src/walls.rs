@@ -58,7 +58,7 @@ pub const WALLS: &[(&str, &[&str])] = &[
         "tier",
         &["*", "!daemon", "!link", "!mimi", "!peer", "actix", "quinn", "fjall"],
     ),
-    ("stores", &["*", "!store", "actix", "quinn", "fjall"]),
+    ("stores", &["*", "!store", "!store-fdb", "actix", "quinn", "fjall"]),
     ("client", &["*", "!mimi", "!policy", "!proto", "actix", "fjall"]),
     ("sim", &["nave", "nave-edge", "nave-hub", "nave-follower"]),
     ("hostile", &["*", "!link", "!mimi", "!peer", "!policy"]),
