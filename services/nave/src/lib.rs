@@ -9,4 +9,5 @@ pub mod config;
 pub mod demo;
 pub mod init;
 mod memory;
+pub mod ports;
 pub mod provider;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -39,22 +39,9 @@ fn nave(arguments: &[&str]) -> Command {
     command
 }
 
-/// Ports that were free a moment ago, the first for TCP and UDP.
-fn free_ports() -> [SocketAddr; 3] {
-    loop {
-        let held: Vec<TcpListener> = (0..3)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
-            .collect();
-        let addresses: Vec<SocketAddr> = held.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        if UdpSocket::bind(addresses[0]).is_ok() {
-            return addresses.try_into().unwrap();
-        }
-    }
-}
-
 impl Provider {
     fn init(root: &Path, name: &str, ca: Option<&Self>) -> Self {
-        let [listen, api, admin] = free_ports();
+        let [listen, api, admin] = nave::ports::free().unwrap();
         let (directory, domain) = (root.join(name), format!("{name}.example"));
         let [listen_text, api, admin_text] = [listen, api, admin].map(|address| address.to_string());
         let mut init = nave(&[

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use daemon::Health;
@@ -10,26 +10,13 @@ use daemon::certificates::DevelopmentCa;
 use nave::config::Config;
 use nave::demo;
 use nave::init::{Plan, add_peer};
+use nave::ports;
 use nave::provider::Running;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Addresses that were free a moment ago, for TCP and UDP.
-fn free<const N: usize>() -> [SocketAddr; N] {
-    let mut held = Vec::new();
-    while held.len() < N {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = tcp.local_addr().unwrap();
-        if let Ok(udp) = UdpSocket::bind(address) {
-            held.push((tcp, udp));
-        }
-    }
-    let addresses: Vec<SocketAddr> = held.iter().map(|(tcp, _)| tcp.local_addr().unwrap()).collect();
-    addresses.try_into().unwrap()
-}
-
 fn init(root: &Path, name: &str) -> (PathBuf, SocketAddr) {
-    let [listen, api, admin] = free();
+    let [listen, api, admin] = ports::free().unwrap();
     let domain = format!("{name}.example").parse().unwrap();
     let plan = Plan::new(root.join(name), domain, listen, Some(api), Some(admin)).unwrap();
     let plan = Plan {
@@ -51,7 +38,7 @@ impl Tiers {
         let text = std::fs::read_to_string(directory.join("nave.toml")).unwrap();
         let tables = |from: &str| text[text.find(from).unwrap()..].to_owned();
         let peers = tables("\n[[peers]]");
-        let [hub, follower, admin] = free();
+        let [hub, follower, admin] = ports::free().unwrap();
 
         let ca = DevelopmentCa::in_directory(&directory.join("cluster")).unwrap();
         let mut cluster = Vec::new();

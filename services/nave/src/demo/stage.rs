@@ -1,6 +1,5 @@
 //! Three providers of this process that know each other, each with its own store and certificates, on free loopback ports.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
@@ -8,6 +7,7 @@ use mimi::Provider;
 
 use crate::config::Config;
 use crate::init::{CONFIG, Plan, add_peer};
+use crate::ports;
 use crate::provider::Running;
 
 /// The providers a.example (the hub of the rooms), b.example and c.example.
@@ -76,7 +76,7 @@ fn prepare(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     for name in names {
         let domain: Provider = format!("{name}.example").parse()?;
         let home = directory.join(name);
-        let [listen, api, admin] = free_ports()?;
+        let [listen, api, admin] = ports::free()?;
         let user = match name {
             "a" => "alice",
             "b" => "bob",
@@ -101,17 +101,4 @@ fn prepare(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
         }
     }
     Ok(plans.into_iter().map(|(config, _)| config).collect())
-}
-
-/// Three ports that were free a moment ago; the first for TCP and UDP alike.
-fn free_ports() -> anyhow::Result<[SocketAddr; 3]> {
-    for _ in 0..64 {
-        let held: Result<Vec<TcpListener>, _> = (0..3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
-        let addresses: Result<Vec<SocketAddr>, _> = held?.iter().map(TcpListener::local_addr).collect();
-        let addresses = addresses?;
-        if std::net::UdpSocket::bind(addresses[0]).is_ok() {
-            return Ok([addresses[0], addresses[1], addresses[2]]);
-        }
-    }
-    anyhow::bail!("no free ports on the loopback interface")
 }
