@@ -66,6 +66,10 @@ impl fmt::Display for Problems<'_> {
     }
 }
 
+/// For programs whose command line sets nothing that a configuration has.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct NoFlags {}
+
 /// Loads a configuration. `T` holds the defaults (`#[serde(default)]`) and says `deny_unknown_fields`; `flags` serialises
 /// to the keys that the command line sets, skipping those it leaves alone.
 ///

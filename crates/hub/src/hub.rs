@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use ledger::Ledger;
 use mimi::{Provider, RoomUri};
 use room::Keys;
-use route::{ShardId, ShardMap, Shards};
+use route::{Owner, ShardId, ShardMap, Shards};
 use shard::{Node, Ownership};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -89,9 +89,7 @@ pub struct Hub {
 struct Inner {
     shards: Shards,
     actors: Arc<[Addr<ShardActor>]>,
-    node: Node,
     steward: Steward,
-    map: watch::Receiver<ShardMap>,
     options: Options,
     metrics: Metrics,
     stewarding: Ending,
@@ -135,8 +133,8 @@ impl Hub {
             start_actor(&*parts.spawner, shard.0 as usize % groups, served)
         });
         let actors: Arc<[Addr<ShardActor>]> = try_join_all(starts).await?.into();
-        let steward = Steward::new(parts.node.clone(), actors.clone(), roster);
-        if parts.node.ownership() == Ownership::Sole {
+        let steward = Steward::new(parts.node, actors.clone(), roster);
+        if steward.node().ownership() == Ownership::Sole {
             steward.take_all().await?;
         }
         let stewarding = Ending(parts.couriers.spawn(steward.clone().run()));
@@ -147,8 +145,6 @@ impl Hub {
             Inner {
                 shards,
                 actors,
-                node: parts.node,
-                map: steward.map(),
                 steward,
                 options: parts.options,
                 metrics,
@@ -186,7 +182,7 @@ impl Hub {
 
     /// Who serves which shard, as far as this node knows, and each change of that. A hint for callers.
     pub fn map(&self) -> watch::Receiver<ShardMap> {
-        self.inner.map.clone()
+        self.inner.steward.map()
     }
 
     /// The shards of this hub's ledger.
@@ -207,9 +203,10 @@ impl Hub {
     /// was decided, and is resigned, one after the other. Where there are other nodes they know before.
     pub async fn drain(&self) {
         self.inner.stewarding.0.abort();
-        if let Ownership::Leased { beat, .. } = self.inner.node.ownership() {
+        let node = self.inner.steward.node();
+        if let Ownership::Leased { beat, .. } = node.ownership() {
             // Nothing is handed over before the others know, and wait for it.
-            self.inner.node.leave();
+            node.leave();
             tokio::time::sleep(beat).await;
         }
         self.inner.steward.hand_all_over().await;
@@ -228,15 +225,8 @@ impl Inner {
         let Outcome::Elsewhere { term, .. } = outcome else {
             return outcome;
         };
-        let map = self.map.borrow();
-        let owner = map
-            .owner(shard)
-            .filter(|owner| owner.node != self.node.site().address());
-        match owner {
-            Some(owner) => Outcome::Elsewhere {
-                node: owner.node.clone(),
-                term: owner.term,
-            },
+        match self.steward.elsewhere(shard) {
+            Some(Owner { node, term }) => Outcome::Elsewhere { node, term },
             None => Outcome::Elsewhere {
                 node: String::new(),
                 term,

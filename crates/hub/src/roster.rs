@@ -32,9 +32,9 @@ impl Roster {
         self.inner.changed.notify_waiters();
     }
 
-    /// What is served now.
-    pub(crate) fn now(&self) -> BTreeMap<ShardId, Term> {
-        self.serving().clone()
+    /// Since which term the shard is served; `None` if it is not.
+    pub(crate) fn term(&self, shard: ShardId) -> Option<Term> {
+        self.serving().get(&shard).copied()
     }
 
     /// Whether the shard is served.

@@ -56,9 +56,21 @@ impl Steward {
         }
     }
 
+    /// The node that it works for.
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// Who serves what, as far as is known.
     pub(crate) fn map(&self) -> watch::Receiver<ShardMap> {
         self.map.subscribe()
+    }
+
+    /// The other node that serves the shard, as far as is known.
+    pub(crate) fn elsewhere(&self, shard: ShardId) -> Option<Owner> {
+        let map = self.map.borrow();
+        let owner = map.owner(shard);
+        owner.filter(|owner| owner.node != self.node.site().address()).cloned()
     }
 
     /// Takes every shard, or says why one cannot be had.
@@ -110,25 +122,40 @@ impl Steward {
         let mut waited = BTreeSet::new();
         let mut waiting = JoinSet::new();
         loop {
-            let changed = self.roster.changed();
-            let view = views.borrow_and_update().clone();
-            for shard in self.shards() {
-                if self.is_ours(&view, shard) && !self.roster.has(shard) && waited.insert(shard) {
-                    waiting.spawn(self.clone().take_when_free(shard));
-                }
-            }
-            tokio::select! {
-                biased;
-                Some(done) = waiting.join_next() => match done {
-                    Ok(shard) => {
-                        waited.remove(&shard);
+            let ours = self.placed(&views.borrow_and_update(), true);
+            let viewed = loop {
+                let changed = self.roster.changed();
+                for shard in &ours {
+                    if !self.roster.has(*shard) && waited.insert(*shard) {
+                        waiting.spawn(self.clone().take_when_free(*shard));
                     }
-                    Err(error) => tracing::error!(%error, "take a shard"),
-                },
-                seen = views.changed() => if seen.is_err() { return },
-                () = changed => {}
+                }
+                tokio::select! {
+                    biased;
+                    Some(done) = waiting.join_next() => match done {
+                        Ok(shard) => {
+                            waited.remove(&shard);
+                        }
+                        Err(error) => tracing::error!(%error, "take a shard"),
+                    },
+                    viewed = views.changed() => break viewed,
+                    () = changed => {}
+                }
+            };
+            if viewed.is_err() {
+                return;
             }
         }
+    }
+
+    /// The shards that placement gives to this node, or to others.
+    fn placed(&self, view: &View, ours: bool) -> Vec<ShardId> {
+        let us = self.node.incarnation();
+        let placed = self.shards().filter(|shard| {
+            let node = view.place(*shard);
+            node.is_some_and(|node| (node.incarnation == us) == ours)
+        });
+        placed.collect()
     }
 
     /// Takes the shard, however long it takes, unless it is placed elsewhere meanwhile.
@@ -165,7 +192,7 @@ impl Steward {
         let actor = &self.actors[shard.0 as usize];
         actor.send(Take { done }).await.map_err(|_| StartError::Stopped)?;
         let taken = taken.await.map_err(|_| StartError::Stopped)??;
-        if let Some(term) = self.roster.now().get(&shard) {
+        if let Some(term) = self.roster.term(shard) {
             self.note(shard, self.node.site().address(), term.0);
         }
         Ok(taken)
@@ -174,25 +201,32 @@ impl Steward {
     async fn keep_handing_over(&self) {
         let mut views = self.node.views();
         loop {
-            let changed = self.roster.changed();
-            let view = views.borrow_and_update().clone();
-            let serving = self.roster.now();
-            let elsewhere = |shard: &&ShardId| view.place(**shard).is_some() && !self.is_ours(&view, **shard);
-            if let Some(shard) = serving.keys().find(elsewhere) {
-                self.drain(*shard, false).await;
-                continue;
-            }
-            tokio::select! {
-                biased;
-                seen = views.changed() => if seen.is_err() { return },
-                () = changed => {}
+            let elsewhere = self.placed(&views.borrow_and_update(), false);
+            let viewed = loop {
+                let changed = self.roster.changed();
+                if let Some(shard) = elsewhere.iter().find(|shard| self.roster.has(**shard)) {
+                    self.drain(*shard, false).await;
+                    match views.has_changed() {
+                        Ok(false) => continue,
+                        Ok(true) => break Ok(()),
+                        Err(gone) => break Err(gone),
+                    }
+                }
+                tokio::select! {
+                    biased;
+                    viewed = views.changed() => break viewed,
+                    () = changed => {}
+                }
+            };
+            if viewed.is_err() {
+                return;
             }
         }
     }
 
     async fn drain(&self, shard: ShardId, last: bool) {
         let (done, drained) = oneshot::channel();
-        let served = self.roster.now().get(&shard).copied();
+        let served = self.roster.term(shard);
         if self.actors[shard.0 as usize].send(Drain { done, last }).await.is_ok() {
             // An actor that ends without a word has drained as far as it ever will.
             drop(drained.await);
@@ -200,7 +234,7 @@ impl Steward {
         let views = self.node.views();
         let view = views.borrow();
         if let (Some(term), Some(next)) = (served, view.place(shard)) {
-            self.note(shard, next.site.address(), term.0 + 1);
+            self.note(shard, next.site.address(), term.0);
         }
     }
 

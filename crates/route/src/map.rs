@@ -28,10 +28,11 @@ impl ShardMap {
         self.owners.get(&shard)
     }
 
-    /// Takes note of an owner, unless one of the same or a later term is known. Says whether the map changed.
+    /// Takes note of an owner, unless one of a later term is known. A term has one owner, so of two that are told for the
+    /// same term the former was a guess. Says whether the map changed.
     pub fn note(&mut self, shard: ShardId, owner: Owner) -> bool {
         match self.owners.get(&shard) {
-            Some(known) if known.term >= owner.term => false,
+            Some(known) if known.term > owner.term || *known == owner => false,
             _ => {
                 self.owners.insert(shard, owner);
                 true
@@ -57,5 +58,8 @@ mod tests {
         assert!(map.note(ShardId(3), owner("two", 8)));
         assert_eq!(map.owner(ShardId(3)), Some(&owner("two", 8)));
         assert_eq!(map.owner(ShardId(4)), None);
+        assert!(!map.note(ShardId(3), owner("two", 8)));
+        assert!(map.note(ShardId(3), owner("three", 8)));
+        assert_eq!(map.owner(ShardId(3)), Some(&owner("three", 8)));
     }
 }

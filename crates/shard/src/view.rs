@@ -137,6 +137,23 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_comes_back_has_the_shards_that_it_had() {
+        let former = View::from_iter([member(1, "", 1), member(2, "", 1)]);
+        let back = Member {
+            incarnation: Incarnation([99; 16]),
+            ..member(2, "", 1)
+        };
+        let now = View::from_iter([member(1, "", 1), back]);
+        assert_eq!(share(&former, 2), share(&now, 99));
+        for (before, after) in placed(&former).into_iter().zip(placed(&now)) {
+            assert_eq!(
+                before == Some(Incarnation([2; 16])),
+                after == Some(Incarnation([99; 16]))
+            );
+        }
+    }
+
+    #[test]
     fn the_shards_of_a_node_that_goes_stay_in_its_zone_for_the_most_part() {
         let all: Vec<Member> = (1..=6)
             .map(|n| member(n, if n <= 3 { "east" } else { "west" }, 1))

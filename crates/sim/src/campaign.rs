@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use clap::ValueEnum as _;
 use serde::Serialize;
 
 use crate::Sabotage;
@@ -69,9 +70,9 @@ pub fn play(seed: u64, sabotage: Sabotage) -> Result<Vec<String>, FailedSeed> {
 
 impl FailedSeed {
     fn new(seed: u64, sabotage: Sabotage, Failed { why, trace }: Failed) -> Self {
-        let broken = match sabotage {
-            Sabotage::None => String::new(),
-            sabotage => format!(" --sabotage {}", sabotage.name()),
+        let broken = match sabotage.to_possible_value() {
+            Some(named) if sabotage != Sabotage::None => format!(" --sabotage {}", named.get_name()),
+            _ => String::new(),
         };
         Self {
             seed,

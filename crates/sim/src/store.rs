@@ -48,19 +48,6 @@ pub enum Sabotage {
     ForgetAnswers,
 }
 
-impl Sabotage {
-    /// As the command line has it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::HideTakeovers => "hide-takeovers",
-            Self::LoseEntries => "lose-entries",
-            Self::DropOnTakeover => "drop-on-takeover",
-            Self::ForgetAnswers => "forget-answers",
-        }
-    }
-}
-
 /// The tag of the rows that [`Sabotage::ForgetAnswers`] hides, as the ledger's golden keys fix it.
 const ANSWER_TAG: u8 = 0x0b;
 
@@ -339,7 +326,7 @@ impl Service {
         }
     }
 
-    /// Whether sabotage hides this row from whoever opens a room. Which rooms have gone before is what it hides.
+    /// Whether sabotage hides this row from whoever opens a room.
     fn is_forgotten(&self, key: &[u8]) -> bool {
         let row = match key {
             [b'S', _, _, _, _, b'r', room @ ..] => {

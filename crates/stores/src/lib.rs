@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use store::Database;
 
 /// A store's name.
@@ -30,6 +30,15 @@ impl Store {
             Self::Fjall(path) | Self::Fdb(path) => path,
         }
     }
+}
+
+/// What the command line sets, over the configuration.
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+pub struct Flags {
+    /// The store, instead of the configuration's: fjall:DIRECTORY or fdb:CLUSTER_FILE
+    #[arg(long, value_name = "STORE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
 }
 
 /// Opens a store.

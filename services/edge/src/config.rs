@@ -9,7 +9,7 @@ use bytes::Bytes;
 use mimi::mls::CipherSuite;
 use mimi::{Provider, UserUri};
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use tier::ClusterFiles;
 use tier::provider::{self, Files, Peer, read};
 
@@ -66,16 +66,13 @@ pub struct Config {
     pub telemetry: daemon::telemetry::Options,
 }
 
-#[derive(Serialize)]
-struct NoFlags {}
-
 impl Config {
     /// Reads a configuration; its paths come back relative to the working directory.
     ///
     /// # Errors
     /// Says the file, the key and what is allowed.
     pub fn load(file: &Path) -> anyhow::Result<Self> {
-        let mut config: Self = daemon::config::load(Some(file), NoFlags {})?;
+        let mut config: Self = daemon::config::load(Some(file), daemon::config::NoFlags {})?;
         let Self {
             domain,
             hub_senders,

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use mimi::Provider;
-use serde::{Deserialize, Serialize};
-use stores::Store;
+use serde::Deserialize;
+use stores::{Flags, Store};
 use tier::{ClusterFiles, provider};
 
 /// Everything `nave-follower` needs to know.
@@ -29,14 +29,6 @@ pub struct Config {
     /// Logs, traces, metrics.
     #[serde(default)]
     pub telemetry: daemon::telemetry::Options,
-}
-
-/// What the command line sets, over the configuration.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Flags {
-    /// `store`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub store: Option<String>,
 }
 
 impl Config {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use nave_follower::config::{Config, Flags};
+use nave_follower::config::Config;
 use nave_follower::serve;
 use tier::process::Program;
 
@@ -15,9 +15,8 @@ struct Arguments {
     /// The configuration
     #[arg(long, env = "NAVE_CONFIG", value_name = "FILE")]
     config: PathBuf,
-    /// The store, instead of the configuration's: fjall:DIRECTORY or fdb:CLUSTER_FILE
-    #[arg(long, value_name = "STORE")]
-    store: Option<String>,
+    #[command(flatten)]
+    flags: stores::Flags,
 }
 
 fn main() -> ExitCode {
@@ -26,6 +25,5 @@ fn main() -> ExitCode {
         name: "nave-follower",
         version: env!("CARGO_PKG_VERSION"),
     };
-    let flags = Flags { store: arguments.store };
-    program.main(async { serve(program, Config::load(&arguments.config, flags)?).await })
+    program.main(async { serve(program, Config::load(&arguments.config, arguments.flags)?).await })
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use mimi::{Encode as _, Provider};
-use serde::{Deserialize, Serialize};
-use stores::Store;
+use serde::Deserialize;
+use stores::{Flags, Store};
 use tier::ClusterFiles;
 use tier::provider::{self, Files, Peer, read};
 
@@ -59,14 +59,6 @@ pub struct Config {
     /// Logs, traces, metrics.
     #[serde(default)]
     pub telemetry: daemon::telemetry::Options,
-}
-
-/// What the command line sets, over the configuration.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Flags {
-    /// `store`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub store: Option<String>,
 }
 
 const fn one() -> u32 {

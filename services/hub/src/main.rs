@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use nave_hub::config::{Config, Flags, senders};
+use nave_hub::config::{Config, senders};
 use nave_hub::serve;
 use tier::process::Program;
 
@@ -15,9 +15,8 @@ struct Arguments {
     /// The configuration
     #[arg(long, env = "NAVE_CONFIG", value_name = "FILE")]
     config: PathBuf,
-    /// The store, instead of the configuration's: fjall:DIRECTORY or fdb:CLUSTER_FILE
-    #[arg(long, value_name = "STORE")]
-    store: Option<String>,
+    #[command(flatten)]
+    flags: stores::Flags,
     /// Print the public half of the hub's signature keys, which edges read (`hub_senders`), and exit
     #[arg(long)]
     print_senders: bool,
@@ -29,9 +28,8 @@ fn main() -> ExitCode {
         name: "nave-hub",
         version: env!("CARGO_PKG_VERSION"),
     };
-    let flags = Flags { store: arguments.store };
     program.main(async {
-        let config = Config::load(&arguments.config, flags)?;
+        let config = Config::load(&arguments.config, arguments.flags)?;
         if arguments.print_senders {
             print!("{}", senders(&config.keys()?));
             return Ok(());

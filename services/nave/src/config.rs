@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mimi::{Provider, UserUri};
 use nave_edge::config::{Assets, Bounds, User, check_users};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tier::provider::{self, Files, Peer};
 
 /// Everything `nave serve` needs to know.
@@ -64,16 +64,13 @@ pub struct Client {
     pub roots: PathBuf,
 }
 
-#[derive(Serialize)]
-struct NoFlags {}
-
 impl Config {
     /// Reads a configuration; its paths come back relative to the working directory.
     ///
     /// # Errors
     /// Says the file, the key and what is allowed.
     pub fn load(file: &Path) -> anyhow::Result<Self> {
-        let mut config: Self = daemon::config::load(Some(file), NoFlags {})?;
+        let mut config: Self = daemon::config::load(Some(file), daemon::config::NoFlags {})?;
         provider::beside(file, config.paths());
         check_users(file, &config.domain, &config.users)?;
         provider::check_peers(file, &config.domain, &config.peers)?;

@@ -82,30 +82,8 @@ impl Provider {
         .unwrap();
     }
 
-    /// Starts the process and waits until it says that it is ready. A port that somebody's connection has meanwhile is
-    /// waited for.
+    /// Starts the process and waits until it says that it is ready.
     fn serve(&mut self) {
-        self.spawn();
-        let began = Instant::now();
-        while !self
-            .get("/readyz")
-            .is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
-        {
-            std::thread::sleep(Duration::from_millis(20));
-            let exited = self.process.as_mut().unwrap().try_wait().unwrap().is_some();
-            let taken = exited && self.log().trim_end().ends_with("Address already in use (os error 98)");
-            assert!(
-                (taken || !exited) && began.elapsed() < DEADLINE,
-                "not ready: {}",
-                self.log()
-            );
-            if taken {
-                self.spawn();
-            }
-        }
-    }
-
-    fn spawn(&mut self) {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -116,6 +94,19 @@ impl Provider {
             .stdin(Stdio::null())
             .spawn();
         self.process = Some(process.unwrap());
+        let began = Instant::now();
+        while !self
+            .get("/readyz")
+            .is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+        {
+            let exited = self.process.as_mut().unwrap().try_wait().unwrap();
+            assert!(
+                exited.is_none() && began.elapsed() < DEADLINE,
+                "not ready: {}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What the admin port answers.

@@ -73,8 +73,6 @@ enum Task {
     Opening,
     /// It makes durable what was decided, and resigns.
     Draining(Vec<oneshot::Sender<()>>),
-    /// The hub ends: the shard is not served again.
-    Over,
 }
 
 /// What the shard's rooms work with, from the opening of its log until that is closed.
@@ -90,7 +88,7 @@ pub(crate) struct ShardActor {
     served: Rc<Served>,
     state: State,
     task: Task,
-    /// No task follows the one that there is.
+    /// The hub ends: the shard is not taken again.
     last: bool,
     rooms: Cache<Addr<RoomActor>>,
 }
@@ -283,8 +281,7 @@ impl ShardActor {
 
     /// The task is done.
     fn settle(&mut self) {
-        let next = if self.last { Task::Over } else { Task::None };
-        if let Task::Draining(waiting) = std::mem::replace(&mut self.task, next) {
+        if let Task::Draining(waiting) = std::mem::replace(&mut self.task, Task::None) {
             for done in waiting {
                 // Whoever drains may have stopped waiting.
                 let _ = done.send(());
@@ -357,7 +354,7 @@ impl Handler<Take> for ShardActor {
 
     fn handle(&mut self, Take { done }: Take, ctx: &mut Self::Context) {
         let served = matches!(self.state, State::Serving(_));
-        if served || !matches!(self.task, Task::None) {
+        if served || self.last || !matches!(self.task, Task::None) {
             let _ = done.send(Ok(served));
             return;
         }
@@ -431,13 +428,8 @@ impl Handler<Drain> for ShardActor {
                 self.task = Task::Draining(vec![done]);
             }
             (_, Task::Draining(waiting)) => waiting.push(done),
-            // The store does not let it be opened: nothing was decided that could be lost.
-            (State::Closed(_), _) | (State::Serving(_), Task::Opening | Task::Over) => {
-                if self.last && matches!(self.task, Task::None) {
-                    self.task = Task::Over;
-                }
-                let _ = done.send(());
-            }
+            // It is not served, or just being opened: nothing was decided that could be lost.
+            _ => drop(done.send(())),
         }
     }
 }
@@ -515,7 +507,7 @@ impl Handler<Ended> for ShardActor {
                 tracing::error!(shard = shard.0, error = %chain(&error), "the store failed");
                 let tenure = self.close(self.served.unavailable());
                 self.settle();
-                if let (Some(tenure), Task::None) = (tenure, &self.task) {
+                if let (Some(tenure), false) = (tenure, self.last) {
                     self.reopen(tenure, address);
                 }
             }
