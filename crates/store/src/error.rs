@@ -31,7 +31,8 @@ pub enum Error {
     /// A key is empty or begins with 0xff, which is the store's own. The caller's fault.
     #[error("key is empty or begins with 0xff")]
     IllegalKey,
-    /// The transaction read what it wrote with a versionstamp, which is not known before the commit. The caller's fault.
+    /// The transaction read what it wrote with a versionstamp, which is not known before the commit; it cannot be
+    /// committed any more. The caller's fault.
     #[error("read of a value that is known only after the commit")]
     Unreadable,
     /// The transaction that the watch belongs to was not committed.

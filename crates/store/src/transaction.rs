@@ -1,7 +1,7 @@
 //! A transaction: limits and order of writes are the same on every backend, because they are checked here.
 
 use bytes::Bytes;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::backend::{BackendTransaction, Bounds, ConflictKind, Isolation, Mutation, Rows};
 use crate::error::Error;
@@ -21,12 +21,14 @@ pub struct Committed {
 /// Reads one durable version of the database and gathers writes until [`commit`](Self::commit).
 ///
 /// Reads see the transaction's own writes. Dropping it without commit leaves nothing behind. A write that breaks a limit
-/// is not lost: the commit answers with its error.
+/// is not lost: the commit answers with its error. So it does after a read that was refused as [`Error::Unreadable`], which
+/// FoundationDB's client holds against the whole transaction.
 #[derive(Debug)]
 pub struct Transaction {
     inner: Box<dyn BackendTransaction>,
     refused: Option<Error>,
     octets: AtomicUsize,
+    read_hidden: AtomicBool,
 }
 
 impl Transaction {
@@ -35,6 +37,7 @@ impl Transaction {
             inner,
             refused: None,
             octets: AtomicUsize::new(0),
+            read_hidden: AtomicBool::new(false),
         }
     }
 
@@ -47,13 +50,13 @@ impl Transaction {
     pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
         check_key(key)?;
         self.weigh(2 * key.len() + 1);
-        self.inner.get(key, Isolation::Serializable).await
+        self.noted(self.inner.get(key, Isolation::Serializable).await)
     }
 
     /// The value of `key`, as [`get`](Self::get), but the commit does not care who writes the key.
     pub async fn snapshot_get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
         check_key(key)?;
-        self.inner.get(key, Isolation::Snapshot).await
+        self.noted(self.inner.get(key, Isolation::Snapshot).await)
     }
 
     /// The first `limit` rows of `range`, the last ones if `reverse`. Fewer only if there are no more. The commit fails
@@ -101,7 +104,7 @@ impl Transaction {
         if isolation == Isolation::Serializable {
             self.weigh(range.octets());
         }
-        self.inner.range(&range, bounds, isolation).await
+        self.noted(self.inner.range(&range, bounds, isolation).await)
     }
 
     /// Gives `key` the value.
@@ -180,7 +183,7 @@ impl Transaction {
     /// without writes too) and ends with [`Error::Cancelled`] if that does not come. It adds no read conflict.
     pub async fn watch(&self, key: &[u8]) -> Result<Watch, Error> {
         check_key(key)?;
-        self.inner.watch(key).await
+        self.noted(self.inner.watch(key).await)
     }
 
     /// Octets that count against [`TRANSACTION_OCTETS_MAX`] so far: writes, their conflict ranges, and reads that can
@@ -194,6 +197,9 @@ impl Transaction {
         if let Some(refused) = self.refused {
             return Err(refused);
         }
+        if self.read_hidden.into_inner() {
+            return Err(Error::Unreadable);
+        }
         let octets = self.octets.into_inner();
         if octets > TRANSACTION_OCTETS_MAX {
             return Err(Error::TooLarge {
@@ -202,6 +208,14 @@ impl Transaction {
             });
         }
         self.inner.commit().await
+    }
+
+    /// What a read answered, remembered if the commit has to answer for it.
+    fn noted<T>(&self, read: Result<T, Error>) -> Result<T, Error> {
+        if matches!(read, Err(Error::Unreadable)) {
+            self.read_hidden.store(true, Ordering::Relaxed);
+        }
+        read
     }
 
     fn add_conflict_range(&mut self, kind: ConflictKind, range: KeyRange) {

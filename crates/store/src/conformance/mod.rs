@@ -59,6 +59,7 @@ const CHECKS: &[(&str, Check)] = checks![
     writes::versionstamps_grow_with_commits,
     writes::stamped_keys_and_values_carry_the_stamp_of_their_commit,
     writes::what_a_versionstamp_hides_is_unreadable,
+    writes::a_set_shows_what_a_versionstamp_hid,
     limits::keys_and_values_have_their_longest_length,
     limits::a_transaction_has_its_largest_size,
     limits::the_stores_own_keys_are_refused,

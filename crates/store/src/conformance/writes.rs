@@ -70,7 +70,25 @@ pub(super) async fn what_a_versionstamp_hides_is_unreadable(stage: Stage) -> Res
     let one = [stage.key("log/"), vec![7; Versionstamp::OCTETS]].concat();
     assert_eq!(transaction.get(&one).await, Err(Error::Unreadable));
     assert_eq!(transaction.get(&stage.key("other")).await?, None);
+    assert_eq!(transaction.commit().await, Err(Error::Unreadable));
+    let kept = stage.begin().range(stage.all(), 9, false).await?;
+    assert_eq!(
+        kept,
+        [],
+        "a transaction that read what is hidden leaves something behind"
+    );
+    Ok(())
+}
+
+pub(super) async fn a_set_shows_what_a_versionstamp_hid(stage: Stage) -> Result<(), Error> {
+    let mut transaction = stage.begin();
+    transaction.set_versionstamped_value(stage.key("value"), "", "");
     transaction.set(stage.key("value"), "known");
     assert_eq!(transaction.get(&stage.key("value")).await?, Some(Bytes::from("known")));
-    transaction.commit().await.map(drop)
+    transaction.commit().await?;
+    assert_eq!(
+        stage.begin().get(&stage.key("value")).await?,
+        Some(Bytes::from("known"))
+    );
+    Ok(())
 }
