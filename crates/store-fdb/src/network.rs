@@ -57,5 +57,9 @@ fn boot() -> Result<(), Failure> {
 
 /// Stops the network thread and waits for its end.
 extern "C" fn stop() {
-    drop(RUNNING.lock().unwrap_or_else(PoisonError::into_inner).take());
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // On a thread of its own: the client keeps things per thread, and those of the exiting one are destroyed already.
+    let stopping = std::thread::Builder::new().spawn(move || drop(running));
+    // It does not panic, and where there is no thread left the network was stopped by dropping what it would have got.
+    let _ = stopping.map(std::thread::JoinHandle::join);
 }

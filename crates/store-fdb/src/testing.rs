@@ -2,6 +2,10 @@
 //!
 //! `fdbserver` and `fdbcli` are looked for in `PATH`, or are what `NAVE_FDBSERVER` and `NAVE_FDBCLI` name.
 
+/// The client itself, for a bench that compares with it.
+#[cfg(feature = "fdb")]
+pub use foundationdb;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;

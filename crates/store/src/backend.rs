@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::fmt;
 
 use crate::error::Error;
-use crate::key::{KeyRange, Version};
+use crate::key::{KeyRange, Version, Versionstamp};
 use crate::transaction::Committed;
 use crate::watch::Watch;
 
@@ -15,6 +15,12 @@ use crate::watch::Watch;
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Begins a transaction. Nothing is read before it asks; its read version is that of its first read.
     fn begin(&self) -> Box<dyn BackendTransaction>;
+
+    /// Groups of transactions that became durable together since the store was opened. 0 for a backend that leaves that
+    /// to others.
+    fn groups(&self) -> u64 {
+        0
+    }
 
     /// Refuses everything from now on with [`Error::Closed`], after what was being committed is settled.
     async fn close(&self);
@@ -97,4 +103,21 @@ pub enum Mutation {
     SetStampedKey { prefix: Bytes, suffix: Bytes, value: Bytes },
     /// The key has the value `prefix ‖ versionstamp ‖ suffix`.
     SetStampedValue { key: Bytes, prefix: Bytes, suffix: Bytes },
+}
+
+impl Mutation {
+    /// Octets of its keys and its value.
+    pub(crate) fn octets(&self) -> usize {
+        match self {
+            Self::Set { key, value } => key.len() + value.len(),
+            Self::Clear { key } => key.len(),
+            Self::ClearRange { range } => range.octets(),
+            Self::SetStampedKey { prefix, suffix, value } => {
+                prefix.len() + Versionstamp::OCTETS + suffix.len() + value.len()
+            }
+            Self::SetStampedValue { key, prefix, suffix } => {
+                key.len() + prefix.len() + Versionstamp::OCTETS + suffix.len()
+            }
+        }
+    }
 }

@@ -10,12 +10,14 @@ use crate::embedded::{self, OpenError, Options};
 use crate::error::Error;
 use crate::limits::{RUN_ATTEMPTS_MAX, RUN_DELAY_MAX};
 use crate::transaction::Transaction;
+use crate::written::{Tally, Written};
 
 /// A store. Cheap to clone; all clones are the same store.
 #[derive(Clone, Debug)]
 pub struct Database {
     backend: Arc<dyn Backend>,
     retries: Arc<AtomicU64>,
+    tally: Arc<Tally>,
 }
 
 /// An error of a transaction's body that [`Database::run`] can look into.
@@ -48,6 +50,7 @@ impl Database {
         Self {
             backend,
             retries: Arc::default(),
+            tally: Arc::default(),
         }
     }
 
@@ -58,7 +61,12 @@ impl Database {
 
     /// Begins a transaction.
     pub fn begin(&self) -> Transaction {
-        Transaction::new(self.backend.begin())
+        Transaction::new(self.backend.begin(), self.tally.clone())
+    }
+
+    /// How much was committed through this and its clones so far. Figures of one moment, taken one after the other.
+    pub fn written(&self) -> Written {
+        self.tally.written(self.backend.groups())
     }
 
     /// Settles what is being committed and refuses everything afterwards, for every clone. The directory is free again

@@ -19,6 +19,7 @@ mod key;
 pub mod limits;
 mod transaction;
 mod watch;
+mod written;
 
 pub use backend::{Backend, BackendTransaction, Bounds, ConflictKind, Isolation, Mutation, Rows};
 pub use database::{Database, Retry};
@@ -27,3 +28,4 @@ pub use error::Error;
 pub use key::{KeyRange, Version, Versionstamp};
 pub use transaction::{Committed, Transaction};
 pub use watch::Watch;
+pub use written::Written;

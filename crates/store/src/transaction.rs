@@ -1,6 +1,7 @@
 //! A transaction: limits and order of writes are the same on every backend, because they are checked here.
 
 use bytes::Bytes;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::backend::{BackendTransaction, Bounds, ConflictKind, Isolation, Mutation, Rows};
@@ -8,6 +9,7 @@ use crate::error::Error;
 use crate::key::{KeyRange, Version, Versionstamp, check_key};
 use crate::limits::{KEY_OCTETS_MAX, TRANSACTION_OCTETS_MAX, VALUE_OCTETS_MAX};
 use crate::watch::Watch;
+use crate::written::{Tally, Weight};
 
 /// What a successful commit says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +31,19 @@ pub struct Transaction {
     refused: Option<Error>,
     octets: AtomicUsize,
     read_hidden: AtomicBool,
+    weight: Weight,
+    tally: Arc<Tally>,
 }
 
 impl Transaction {
-    pub(crate) const fn new(inner: Box<dyn BackendTransaction>) -> Self {
+    pub(crate) const fn new(inner: Box<dyn BackendTransaction>, tally: Arc<Tally>) -> Self {
         Self {
             inner,
             refused: None,
             octets: AtomicUsize::new(0),
             read_hidden: AtomicBool::new(false),
+            weight: Weight { rows: 0, octets: 0 },
+            tally,
         }
     }
 
@@ -207,7 +213,9 @@ impl Transaction {
                 max: TRANSACTION_OCTETS_MAX,
             });
         }
-        self.inner.commit().await
+        let committed = self.inner.commit().await?;
+        self.tally.committed(self.weight);
+        Ok(committed)
     }
 
     /// What a read answered, remembered if the commit has to answer for it.
@@ -235,7 +243,11 @@ impl Transaction {
             Err(error) => self.refuse(error),
             // Past the limit nothing is kept: the commit is going to be refused, and memory stays bounded.
             Ok(()) if self.octets() > TRANSACTION_OCTETS_MAX => {}
-            Ok(()) => self.inner.mutate(mutation()),
+            Ok(()) => {
+                let mutation = mutation();
+                self.weight.add(&mutation);
+                self.inner.mutate(mutation);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 
 use store::conformance::{Stage, run_all};
 use store::limits::{RUN_ATTEMPTS_MAX, WATCHES_MAX};
-use store::{Database, Error, Watch};
+use store::{Database, Error, Watch, Written};
 
 #[tokio::test(start_paused = true)]
 async fn the_memory_engine_conforms() {
@@ -109,4 +109,25 @@ async fn run_can_be_spawned() {
             .await
     });
     assert_eq!(spawned.await.unwrap().unwrap().unwrap(), "!");
+}
+
+#[tokio::test]
+async fn what_is_committed_is_counted_for_all_clones_and_nothing_else_is() {
+    let database = Database::memory();
+    let mut transaction = database.begin();
+    transaction.set("key", "value");
+    transaction.clear("other");
+    transaction.commit().await.unwrap();
+    // Neither of these writes anything.
+    database.begin().commit().await.unwrap();
+    let mut dropped = database.begin();
+    dropped.set("key", "lost");
+    drop(dropped);
+    let expected = Written {
+        transactions: 1,
+        rows: 2,
+        octets: 13,
+        groups: 1,
+    };
+    assert_eq!(database.clone().written(), expected);
 }

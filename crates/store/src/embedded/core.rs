@@ -20,6 +20,8 @@ struct State {
     fatal: Option<Arc<str>>,
     watches: BTreeMap<Bytes, Vec<Waiting>>,
     watching: usize,
+    /// How often something was published.
+    groups: u64,
 }
 
 /// A version and what it holds.
@@ -43,6 +45,7 @@ impl Core {
             fatal: None,
             watches: BTreeMap::new(),
             watching: 0,
+            groups: 0,
         }))
     }
 
@@ -58,9 +61,15 @@ impl Core {
         state.published.clone().ok_or(Error::Closed)
     }
 
+    /// How many groups of transactions became durable.
+    pub(crate) fn groups(&self) -> u64 {
+        self.lock().groups
+    }
+
     /// Shows a durable state to everybody and wakes the watches that it changes.
     pub(crate) fn publish(&self, version: Version, view: Arc<dyn View>, changes: &Changes) {
         let mut state = self.lock();
+        state.groups += 1;
         if state.published.is_some() {
             state.published = Some(Published { version, view });
         }

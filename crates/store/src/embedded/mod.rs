@@ -88,6 +88,10 @@ impl<C: Commit + 'static> Backend for Embedded<C> {
         Box::new(EmbeddedTransaction::new(self.core.clone(), self.commits.clone()))
     }
 
+    fn groups(&self) -> u64 {
+        self.core.groups()
+    }
+
     async fn close(&self) {
         self.commits.close(&self.core).await;
     }

@@ -1,0 +1,54 @@
+//! What an embedded store cannot do without: octets appended to a file, and a sync.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What the engine gives a new journal, too, so that a sync finds its length settled.
+const PREALLOCATED: u64 = 64 << 20;
+
+/// Files that are written one after the other.
+pub struct Journal {
+    directory: PathBuf,
+    file: File,
+    files: usize,
+    left: u64,
+}
+
+impl Journal {
+    /// In a new directory.
+    pub fn create(directory: &Path) -> Self {
+        std::fs::create_dir(directory).unwrap();
+        Self {
+            directory: directory.to_owned(),
+            file: preallocated(&directory.join("0")),
+            files: 1,
+            left: PREALLOCATED,
+        }
+    }
+
+    /// How long it takes to append so many octets as often as there are syncs, with a sync each time.
+    pub fn write(&mut self, syncs: u64, octets: u64) -> Duration {
+        let written = vec![0x5a; usize::try_from(octets).unwrap()];
+        let began = Instant::now();
+        for _ in 0..syncs {
+            if self.left < octets {
+                self.file = preallocated(&self.directory.join(self.files.to_string()));
+                self.files += 1;
+                self.left = PREALLOCATED;
+            }
+            self.file.write_all(&written).unwrap();
+            self.file.sync_data().unwrap();
+            self.left -= octets;
+        }
+        began.elapsed()
+    }
+}
+
+fn preallocated(path: &Path) -> File {
+    let file = OpenOptions::new().create_new(true).write(true).open(path).unwrap();
+    file.set_len(PREALLOCATED).unwrap();
+    file.sync_all().unwrap();
+    file
+}
