@@ -42,12 +42,10 @@ fn boot() -> Result<(), Failure> {
         return Err(Failure::ClientTooOld { known, needed });
     }
     let network = api.build().map_err(|error| Failure::Client(error.to_string()))?;
-    // SAFETY: `stop` is registered and drops what is returned here before the process exits. It runs before the
-    // destructors of the library's own statics, which were registered earlier, when the library was loaded. If it cannot
-    // be registered, the thread is stopped at once.
+    // SAFETY: `stop` is registered and drops what is returned here before the process exits. If it cannot be registered,
+    // the thread is stopped at once.
     let running = unsafe { network.boot() }.map_err(|error| Failure::Client(error.to_string()))?;
-    // SAFETY: `stop` has the signature that `atexit` asks for, and unwinds nowhere.
-    if unsafe { libc::atexit(stop) } != 0 {
+    if !stop_at_exit() {
         drop(running);
         return Err(Failure::Client("no place to stop it at exit".to_owned()));
     }
@@ -55,7 +53,17 @@ fn boot() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Stops the network thread and waits for its end.
+/// Lets the process stop the thread when it exits, before it destroys what the client has made until now.
+///
+/// The client makes some of its statics when it first uses them, and reads them while it stops. What was registered last runs
+/// first at exit, so this is called again after the client has worked. Whether there was a place.
+#[allow(unsafe_code, reason = "the standard library has nothing that runs at exit")]
+pub(crate) fn stop_at_exit() -> bool {
+    // SAFETY: `stop` has the signature that `atexit` asks for, and unwinds nowhere.
+    unsafe { libc::atexit(stop) == 0 }
+}
+
+/// Stops the network thread, unless that was done, and waits for its end.
 extern "C" fn stop() {
     let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).take();
     // On a thread of its own: the client keeps things per thread, and those of the exiting one are destroyed already.

@@ -68,7 +68,10 @@ pub(crate) async fn database(path: &Path) -> Result<fdb::Database, OpenError> {
     let transaction = database
         .create_trx()
         .map_err(OpenError::client("begin a transaction"))?;
-    match tokio::time::timeout(ANSWER_MAX, transaction.get_read_version()).await {
+    let answer = tokio::time::timeout(ANSWER_MAX, transaction.get_read_version()).await;
+    // Where there is no place left, that of the start remains.
+    let _ = network::stop_at_exit();
+    match answer {
         Ok(Ok(_)) => Ok(database),
         Ok(Err(error)) => Err(OpenError::client("read from the cluster")(error)),
         Err(_) => Err(OpenError::Unreachable {
