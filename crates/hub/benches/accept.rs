@@ -12,7 +12,7 @@ use std::path::Path;
 use store::{Database, Options};
 use support::bare::Journal;
 use support::crowd::Crowd;
-use support::figures::{Table, Turn};
+use support::figures::{self, Turn};
 
 /// Turns of hub and bare loop, after one that does not count, unless `ACCEPT_TURNS` says how many.
 const TURNS: usize = 5;
@@ -68,7 +68,7 @@ async fn embedded(disk: &Path, turns: usize) {
     let database = Database::open_fjall(directory.path().join("store"), Options::default()).unwrap();
     let mut crowd = Crowd::gather(database, EMBEDDED_SHARDS).await;
     let mut journal = Journal::create(&directory.path().join("bare"));
-    let mut table = Table::new("embedded store", "bare syncs");
+    figures::head("embedded store", "bare syncs");
     for case in CASES {
         let mut taken = Vec::new();
         for _ in 0..=turns {
@@ -78,7 +78,7 @@ async fn embedded(disk: &Path, turns: usize) {
             let bare = journal.write(syncs, round.written.octets / syncs);
             taken.push(Turn { round, bare });
         }
-        table.row(case.in_flight, case.rooms, &taken[1..]);
+        figures::row(case.in_flight, case.rooms, &taken[1..]);
     }
     crowd.leave().await;
 }
@@ -100,7 +100,7 @@ async fn cluster(turns: usize) {
     let database = store_fdb::FdbStore::open(&file).await.unwrap();
     let client = Client::open(&file);
     let mut crowd = Crowd::gather(database, CLUSTER_SHARDS).await;
-    let mut table = Table::new("FoundationDB", "bare client");
+    figures::head("FoundationDB", "bare client");
     for case in CASES {
         // A shard has one transaction in flight.
         let in_flight = case.in_flight.min(crowd.shards_of(case.rooms));
@@ -110,7 +110,7 @@ async fn cluster(turns: usize) {
             let bare = client.write(in_flight, &round.written).await;
             taken.push(Turn { round, bare });
         }
-        table.row(case.in_flight, case.rooms, &taken[1..]);
+        figures::row(case.in_flight, case.rooms, &taken[1..]);
     }
     crowd.leave().await;
 }

@@ -1,6 +1,6 @@
 //! A FoundationDB cluster of one process on this machine, thrown away at the end: for tests.
 //!
-//! `fdbserver` and `fdbcli` are looked for in `PATH`, or are what `NAVE_FDBSERVER` and `NAVE_FDBCLI` name.
+//! `fdbserver` and `fdbcli` are looked for in `PATH`, or are what `FDB_SERVER_PATH` and `FDB_CLI_PATH` name.
 
 /// The client itself, for a bench that compares with it.
 #[cfg(feature = "fdb")]
@@ -41,7 +41,7 @@ impl Cluster {
     /// Starts a cluster. `None` when FoundationDB is not on this machine, which is said on standard error.
     pub fn start() -> Result<Option<Self>> {
         let Some(programs) = Programs::find() else {
-            let line = "skipped: fdbserver and fdbcli are not on this machine (PATH, NAVE_FDBSERVER, NAVE_FDBCLI)\n";
+            let line = "skipped: fdbserver and fdbcli are not on this machine (PATH, FDB_SERVER_PATH, FDB_CLI_PATH)\n";
             // Not `eprintln`: what a passing test prints is not shown.
             std::io::stderr().write_all(line.as_bytes())?;
             return Ok(None);
@@ -124,8 +124,8 @@ impl Drop for Cluster {
 impl Programs {
     fn find() -> Option<Self> {
         Some(Self {
-            server: program("NAVE_FDBSERVER", "fdbserver")?,
-            cli: program("NAVE_FDBCLI", "fdbcli")?,
+            server: program("FDB_SERVER_PATH", "fdbserver")?,
+            cli: program("FDB_CLI_PATH", "fdbcli")?,
         })
     }
 }

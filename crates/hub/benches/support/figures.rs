@@ -10,56 +10,50 @@ pub struct Turn {
     pub bare: Duration,
 }
 
-/// A table in Markdown.
-pub struct Table;
+/// Prints the head of a table in Markdown.
+pub fn head(store: &str, bare: &str) {
+    println!("\n{store}: entries of 1 KiB messages, medians of turns\n");
+    println!(
+        "| in flight | rooms | entries/s | p50 | p99 | entries per transaction | entries per sync | octets per entry \
+         | {bare}, entries/s | ratio | lowest, highest |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+}
 
-impl Table {
-    /// Prints the head.
-    pub fn new(store: &str, bare: &str) -> Self {
-        println!("\n{store}: entries of 1 KiB messages, medians of turns\n");
-        println!(
-            "| in flight | rooms | entries/s | p50 | p99 | entries per transaction | entries per sync | octets per entry \
-             | {bare}, entries/s | ratio | lowest, highest |"
-        );
-        println!("|---|---|---|---|---|---|---|---|---|---|---|");
-        Self
-    }
-
-    /// Prints what came out of some turns.
-    pub fn row(&mut self, in_flight: usize, rooms: usize, turns: &[Turn]) {
-        let entries = |turn: &Turn| turn.round.entries as f64;
-        let hub = sorted(turns.iter().map(|turn| entries(turn) / turn.round.took.as_secs_f64()));
-        let bare = sorted(turns.iter().map(|turn| entries(turn) / turn.bare.as_secs_f64()));
-        let ratios = sorted(
-            turns
-                .iter()
-                .map(|turn| turn.bare.as_secs_f64() / turn.round.took.as_secs_f64()),
-        );
-        let latencies = sorted(
-            turns
-                .iter()
-                .flat_map(|turn| &turn.round.latencies)
-                .map(Duration::as_secs_f64),
-        );
-        let all: f64 = turns.iter().map(entries).sum();
-        let sum = |of: fn(&Round) -> u64| turns.iter().map(|turn| of(&turn.round)).sum::<u64>() as f64;
-        let syncs = match sum(|round| round.written.groups) {
-            0.0 => "-".to_owned(),
-            syncs => format!("{:.1}", all / syncs),
-        };
-        println!(
-            "| {in_flight} | {rooms} | {:.0} | {:.2} ms | {:.2} ms | {:.1} | {syncs} | {:.0} | {:.0} | {:.2} | {:.2}, {:.2} |",
-            at(&hub, 50),
-            1e3 * at(&latencies, 50),
-            1e3 * at(&latencies, 99),
-            all / sum(|round| round.written.transactions),
-            sum(|round| round.written.octets) / all,
-            at(&bare, 50),
-            at(&ratios, 50),
-            at(&ratios, 0),
-            at(&ratios, 100),
-        );
-    }
+/// Prints what came out of some turns, as a row of it.
+pub fn row(in_flight: usize, rooms: usize, turns: &[Turn]) {
+    let entries = |turn: &Turn| turn.round.entries as f64;
+    let hub = sorted(turns.iter().map(|turn| entries(turn) / turn.round.took.as_secs_f64()));
+    let bare = sorted(turns.iter().map(|turn| entries(turn) / turn.bare.as_secs_f64()));
+    let ratios = sorted(
+        turns
+            .iter()
+            .map(|turn| turn.bare.as_secs_f64() / turn.round.took.as_secs_f64()),
+    );
+    let latencies = sorted(
+        turns
+            .iter()
+            .flat_map(|turn| &turn.round.latencies)
+            .map(Duration::as_secs_f64),
+    );
+    let all: f64 = turns.iter().map(entries).sum();
+    let sum = |of: fn(&Round) -> u64| turns.iter().map(|turn| of(&turn.round)).sum::<u64>() as f64;
+    let syncs = match sum(|round| round.written.groups) {
+        0.0 => "-".to_owned(),
+        syncs => format!("{:.1}", all / syncs),
+    };
+    println!(
+        "| {in_flight} | {rooms} | {:.0} | {:.2} ms | {:.2} ms | {:.1} | {syncs} | {:.0} | {:.0} | {:.2} | {:.2}, {:.2} |",
+        at(&hub, 50),
+        1e3 * at(&latencies, 50),
+        1e3 * at(&latencies, 99),
+        all / sum(|round| round.written.transactions),
+        sum(|round| round.written.octets) / all,
+        at(&bare, 50),
+        at(&ratios, 50),
+        at(&ratios, 0),
+        at(&ratios, 100),
+    );
 }
 
 fn sorted(figures: impl Iterator<Item = f64>) -> Vec<f64> {
