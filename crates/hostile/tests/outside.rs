@@ -42,6 +42,11 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+#[test]
+fn a_template_whose_path_is_the_variable_alone_is_taken_apart() {
+    decoder("template")(b"https://a.example/{roomId}");
+}
+
 proptest! {
     #![proptest_config(config())]
 

@@ -122,7 +122,9 @@ impl FromStr for Template {
         let expanded = format!("{}x{}", &text[..open], &text[close + 1..]);
         let uri: Uri = expanded.parse().map_err(|_| TemplateError::Uri)?;
         let host = uri.host().filter(|host| !host.is_empty());
-        if text.contains('#') || authority.contains('@') || host.is_none() {
+        // What follows a host is a port, or the parser has taken something else along.
+        let whole = host.is_some_and(|host| host == authority || uri.port().is_some());
+        if text.contains('#') || authority.contains('@') || !whole {
             return Err(TemplateError::Uri);
         }
         Ok(Self {
@@ -235,6 +237,8 @@ mod tests {
             ("https://a.example/{x}}", Variable),
             ("http://a.example/{x}", Uri),
             ("https:///{x}", Uri),
+            ("https://a.example:8443v1/{x}", Uri),
+            ("https://a.example:65536/{x}", Uri),
             ("https://u:p@a.example/{x}", Uri),
             ("https://a.example/{x}#f", Uri),
             ("https://a.example/{x} y", Uri),
