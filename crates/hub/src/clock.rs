@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use room::Millis;
+use shard::WallClock;
 
 /// Says when a command is accepted. Rooms keep accepted times strictly increasing, whatever it says.
 pub trait Clock: Send + Sync + 'static {
@@ -18,5 +19,11 @@ impl Clock for SystemClock {
     fn now(&self) -> Millis {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<SystemClock> for WallClock {
+    fn from(clock: SystemClock) -> Self {
+        Self::new(move || clock.now().0)
     }
 }

@@ -133,7 +133,7 @@ impl Hub {
             start_actor(&*parts.spawner, shard.0 as usize % groups, served)
         });
         let actors: Arc<[Addr<ShardActor>]> = try_join_all(starts).await?.into();
-        let steward = Steward::new(parts.node, actors.clone(), roster);
+        let steward = Steward::new(parts.node, actors.clone(), roster, metrics.clone());
         if steward.node().ownership() == Ownership::Sole {
             steward.take_all().await?;
         }

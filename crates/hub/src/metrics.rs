@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use opentelemetry::metrics::{Counter, Histogram, UpDownCounter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
 use opentelemetry::{KeyValue, global};
 
 /// Instruments of one hub.
@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     loads: Histogram<f64>,
     shards: UpDownCounter<i64>,
     fenced: Counter<u64>,
+    unfit: Gauge<u64>,
 }
 
 impl Metrics {
@@ -62,6 +63,12 @@ impl Metrics {
                 .with_unit("{shard}")
                 .with_description("Shards lost to another owner's fence")
                 .build(),
+            unfit: meter
+                .u64_gauge("nave.clock.unfit")
+                .with_description(
+                    "1 while this node's wall clock is too far off the others', or not compared yet; else 0",
+                )
+                .build(),
         }
     }
 
@@ -100,5 +107,9 @@ impl Metrics {
 
     pub(crate) fn fenced(&self) {
         self.fenced.add(1, &[]);
+    }
+
+    pub(crate) fn unfit(&self, is_unfit: bool) {
+        self.unfit.record(is_unfit.into(), &[]);
     }
 }

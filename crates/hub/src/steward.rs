@@ -12,9 +12,11 @@ use route::{Owner, ShardId, ShardMap};
 use shard::{AcquireError, Node, Owned, Ownership, View};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::actors::{Drain, ShardActor, Take, chain};
 use crate::hub::StartError;
+use crate::metrics::Metrics;
 use crate::roster::Roster;
 
 /// Shards taken beside each other.
@@ -43,16 +45,18 @@ pub(crate) struct Steward {
     roster: Roster,
     map: Arc<watch::Sender<ShardMap>>,
     takes: Arc<Semaphore>,
+    metrics: Metrics,
 }
 
 impl Steward {
-    pub(crate) fn new(node: Node, actors: Arc<[Addr<ShardActor>]>, roster: Roster) -> Self {
+    pub(crate) fn new(node: Node, actors: Arc<[Addr<ShardActor>]>, roster: Roster, metrics: Metrics) -> Self {
         Self {
             node,
             actors,
             roster,
             map: Arc::default(),
             takes: Arc::new(Semaphore::new(TAKES_MAX)),
+            metrics,
         }
     }
 
@@ -164,8 +168,12 @@ impl Steward {
         while self.is_ours(&views.borrow(), shard) && !self.roster.has(shard) {
             match self.take(shard).await {
                 Ok(true) => break,
-                // It is still being handed over, or opened again.
-                Ok(false) => tokio::time::sleep(PAUSE).await,
+                // It is still being handed over, or opened again; or it is about to be placed elsewhere.
+                Ok(false)
+                | Err(StartError::Acquire {
+                    source: AcquireError::Unfit,
+                    ..
+                }) => tokio::time::sleep(PAUSE).await,
                 Err(StartError::Acquire {
                     source: AcquireError::Held { by, retry_after },
                     ..
@@ -200,8 +208,20 @@ impl Steward {
 
     async fn keep_handing_over(&self) {
         let mut views = self.node.views();
+        let mut withheld = None;
         loop {
-            let elsewhere = self.placed(&views.borrow_and_update(), false);
+            let view = views.borrow_and_update().clone();
+            let ourselves = view.member(self.node.incarnation());
+            self.metrics.unfit(ourselves.is_some_and(|member| member.unfit));
+            withheld = self.withheld(&view, withheld);
+            if let Some(until) = withheld {
+                tokio::select! {
+                    biased;
+                    viewed = views.changed() => if viewed.is_err() { return } else { continue },
+                    () = tokio::time::sleep_until(until) => {}
+                }
+            }
+            let elsewhere = self.placed(&view, false);
             let viewed = loop {
                 let changed = self.roster.changed();
                 if let Some(shard) = elsewhere.iter().find(|shard| self.roster.has(**shard)) {
@@ -222,6 +242,16 @@ impl Steward {
                 return;
             }
         }
+    }
+
+    /// Until when a node whose clock was found to be off keeps what it has: nothing is handed over before the others know
+    /// and, where theirs are as far off, have said so too.
+    fn withheld(&self, view: &View, before: Option<Instant>) -> Option<Instant> {
+        let Ownership::Leased { beat, .. } = self.node.ownership() else {
+            return None;
+        };
+        let withheld = view.is_withheld(self.node.incarnation());
+        withheld.then(|| before.unwrap_or_else(|| Instant::now() + beat * 2))
     }
 
     async fn drain(&self, shard: ShardId, last: bool) {

@@ -5,15 +5,16 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use hub::keys::HubKeys;
-use hub::{Hub, LocalTasks, Options, Outcome, Parts, SystemClock};
+use hub::{Clock, Hub, LocalTasks, Options, Outcome, Parts, SystemClock};
 use ledger::{Founding, Ledger, LedgerId};
 use mimi::RoomUri;
-use room::Answer;
+use room::{Answer, Millis};
 use route::{ShardId, Shards};
-use shard::{Incarnation, Node, NodeOptions, Ownership, Site};
+use shard::{Incarnation, Node, NodeOptions, Ownership, Site, WallClock};
 use store::Database;
 use tokio::time::Instant;
 use world::{accepted, body, member, provider, room, run, submit};
@@ -22,7 +23,23 @@ const LEASE: Duration = Duration::from_secs(3);
 const BEAT: Duration = Duration::from_secs(1);
 const SHARDS: u32 = 32;
 
+/// The time at which the cluster began, and what the paused clock has done since; off by some milliseconds.
+#[derive(Clone)]
+struct Skewed {
+    epoch: Millis,
+    begun: Instant,
+    off_ms: Arc<AtomicI64>,
+}
+
+impl Clock for Skewed {
+    fn now(&self) -> Millis {
+        let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap();
+        Millis((self.epoch.0 + elapsed).saturating_add_signed(self.off_ms.load(Ordering::Relaxed)))
+    }
+}
+
 struct Cluster {
+    clock: Skewed,
     ledger: Ledger,
     keys: Arc<HubKeys>,
     papers: Arc<world::Papers>,
@@ -36,6 +53,11 @@ impl Cluster {
             shards: Shards::new(SHARDS, [0; 16]).unwrap(),
         };
         Self {
+            clock: Skewed {
+                epoch: SystemClock.now(),
+                begun: Instant::now(),
+                off_ms: Arc::default(),
+            },
             ledger: Ledger::open(Database::memory(), founding).await.unwrap(),
             keys: Arc::new(HubKeys::generate(provider("a")).unwrap()),
             papers: Arc::default(),
@@ -54,6 +76,16 @@ impl Cluster {
     }
 
     async fn join(&mut self, name: u8) {
+        self.join_off(name, Arc::default()).await;
+    }
+
+    /// A hub whose wall clock is off by some milliseconds.
+    async fn join_off(&mut self, name: u8, off_ms: Arc<AtomicI64>) {
+        let clock = Skewed {
+            off_ms,
+            ..self.clock.clone()
+        };
+        let compared = clock.clone();
         let node = NodeOptions {
             incarnation: Incarnation([name; 16]),
             ownership: Ownership::Leased {
@@ -61,12 +93,13 @@ impl Cluster {
                 beat: BEAT,
             },
             site: Site::new(address(name), "", 1).unwrap(),
+            clock: WallClock::new(move || compared.now().0),
         };
         let hub = Hub::start(Parts {
             ledger: self.ledger.clone(),
             node: Node::start(self.ledger.database().clone(), node).await.unwrap(),
             transport: self.papers.clone(),
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(clock),
             keys: self.keys.clone(),
             spawner: Arc::new(LocalTasks),
             couriers: tokio::runtime::Handle::current(),
@@ -259,5 +292,45 @@ fn a_hub_that_joins_takes_its_share_and_one_that_drains_leaves_with_no_gap() {
             "{serving:?}"
         );
         assert_eq!(serving, before);
+    });
+}
+
+#[test]
+fn a_hub_whose_clock_is_off_takes_no_shard_and_one_whose_clock_goes_off_hands_over_with_no_gap() {
+    run(async {
+        let mut cluster = Cluster::of(&[1, 2]).await;
+        let off_ms = Arc::new(AtomicI64::new(6_000));
+        cluster.join_off(3, off_ms.clone()).await;
+        let share = async |cluster: &Cluster| {
+            cluster.settle(BEAT).await;
+            let serving = cluster.serving().await;
+            serving.values().filter(|hubs| **hubs == [3]).count()
+        };
+        for _ in 0..20 {
+            assert_eq!(share(&cluster).await, 0);
+            tokio::time::sleep(BEAT / 2).await;
+        }
+
+        off_ms.store(0, Ordering::Relaxed);
+        tokio::time::sleep(BEAT * 3).await;
+        assert!(share(&cluster).await >= 4);
+
+        // The others learn that they are to have its shards before it gives them up: each room is answered all the time.
+        off_ms.store(-6_000, Ordering::Relaxed);
+        let ids: Vec<RoomUri> = cluster
+            .shards()
+            .all()
+            .map(|shard| unknown(cluster.shards(), shard))
+            .collect();
+        let begun = Instant::now();
+        while begun.elapsed() < BEAT * 5 {
+            for id in &ids {
+                let asked = Instant::now();
+                assert_eq!(cluster.call(id, hub::Request::Follow).await, Outcome::UnknownRoom);
+                assert!(asked.elapsed() < Duration::from_millis(100), "{:?}", asked.elapsed());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(share(&cluster).await, 0);
     });
 }

@@ -10,8 +10,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::node::{AcquireError, NodeOptions, Ownership};
-use crate::rows::{Beat, Fence, Incarnation, beat_key, beat_keys, beat_of};
+use crate::rows::{Beat, Fence, Incarnation, Reading, beat_key, beat_keys, beat_of};
 use crate::view::{Member, View};
+use crate::wall::Ahead;
 
 /// The most nodes whose beats are watched.
 const NODES_MAX: usize = 4_096;
@@ -30,6 +31,7 @@ const FORGOTTEN_MAX: usize = 64;
 pub(crate) struct Life {
     database: Database,
     options: NodeOptions,
+    begun: Instant,
     pulse: Mutex<Pulse>,
     views: watch::Sender<View>,
     /// Beats at once.
@@ -44,8 +46,33 @@ struct Pulse {
     looked: Option<Instant>,
     stopped: bool,
     leaving: bool,
-    /// The last beat seen of each other node, and since when it has not changed.
-    seen: BTreeMap<Incarnation, (Beat, Instant)>,
+    /// Whether our wall clock is off; `None` until that could be told.
+    off: Option<bool>,
+    /// The last beat seen of each other node.
+    seen: BTreeMap<Incarnation, Sighting>,
+}
+
+/// A beat of another node.
+#[derive(Debug, Clone)]
+struct Sighting {
+    beat: Beat,
+    /// Since when it has not changed.
+    since: Instant,
+    /// What it says of its clock, compared with ours when it was first seen; `None` if it says nothing.
+    ahead: Option<Ahead>,
+}
+
+impl Sighting {
+    fn is_alive(&self, now: Instant) -> bool {
+        now - self.since < self.beat.lease
+    }
+}
+
+impl Pulse {
+    /// Whether this node is to be given no shards for its clock.
+    fn is_unfit(&self) -> bool {
+        self.off.unwrap_or(true)
+    }
 }
 
 impl Life {
@@ -53,6 +80,7 @@ impl Life {
         let life = Self {
             database,
             options,
+            begun: Instant::now(),
             pulse: Mutex::default(),
             views: watch::Sender::default(),
             nudge: Notify::new(),
@@ -85,6 +113,11 @@ impl Life {
                 Ownership::Sole => false,
                 Ownership::Leased { lease, .. } => pulse.beaten.is_none_or(|beaten| beaten.elapsed() >= lease * 2 / 3),
             }
+    }
+
+    /// Whether this node must not take shards because its clock is off.
+    pub(crate) fn is_withheld(&self) -> bool {
+        self.views.borrow().is_withheld(self.incarnation())
     }
 
     pub(crate) fn stop(&self) {
@@ -142,7 +175,7 @@ impl Life {
     fn next_death(&self) -> Option<Instant> {
         let now = Instant::now();
         let pulse = self.pulse();
-        let deaths = pulse.seen.values().map(|(beat, since)| *since + beat.lease);
+        let deaths = pulse.seen.values().map(|seen| seen.since + seen.beat.lease);
         deaths.filter(|death| *death > now).min()
     }
 
@@ -168,11 +201,18 @@ impl Life {
         for forgotten in self.forgotten() {
             transaction.clear(beat_key(forgotten));
         }
-        let beat = Beat {
-            count,
-            lease,
-            leaving: self.pulse().leaving,
-            site: self.options.site.clone(),
+        let beat = {
+            let pulse = self.pulse();
+            Beat {
+                count,
+                lease,
+                leaving: pulse.leaving,
+                site: self.options.site.clone(),
+                clock: Some(Reading {
+                    wall_ms: self.options.clock.now_ms(),
+                    unfit: pulse.is_unfit(),
+                }),
+            }
         };
         transaction.set(beat_key(self.incarnation()), beat.encode());
         transaction.commit().await?;
@@ -182,7 +222,12 @@ impl Life {
 
     async fn look(&self) -> Result<(), store::Error> {
         let transaction = self.database.begin();
-        self.observe(transaction.snapshot_range(beat_keys(), NODES_MAX, false).await?);
+        let rows = transaction.snapshot_range(beat_keys(), NODES_MAX, false).await?;
+        let before = self.pulse().is_unfit();
+        self.observe(rows);
+        if self.pulse().is_unfit() != before {
+            self.nudge.notify_one();
+        }
         Ok(())
     }
 
@@ -194,12 +239,10 @@ impl Life {
             .iter()
             .filter_map(|(key, row)| Some((beat_of(key)?, Beat::decode(row).ok()?)))
             .filter(|(node, _)| *node != self.incarnation());
-        let seen = others.map(|(node, beat)| {
-            let since = self.since(&pulse, node, &beat, now);
-            (node, (beat, since))
-        });
+        let seen = others.map(|(node, beat)| (node, self.sight(&pulse, node, beat, now)));
         pulse.seen = seen.collect();
         pulse.looked = Some(now);
+        self.compare(&mut pulse, now);
         self.show(&pulse, now);
     }
 
@@ -209,12 +252,14 @@ impl Life {
             incarnation: self.incarnation(),
             site: self.options.site.clone(),
             leaving: pulse.leaving,
+            unfit: pulse.is_unfit(),
         };
-        let alive = pulse.seen.iter().filter(|(_, (beat, since))| now - *since < beat.lease);
-        let others = alive.map(|(node, (beat, _))| Member {
+        let alive = pulse.seen.iter().filter(|(_, seen)| seen.is_alive(now));
+        let others = alive.map(|(node, Sighting { beat, .. })| Member {
             incarnation: *node,
             site: beat.site.clone(),
             leaving: beat.leaving,
+            unfit: beat.clock.is_some_and(|clock| clock.unfit),
         });
         let view: View = others.chain([ourselves]).collect();
         self.views.send_if_modified(|known| {
@@ -229,20 +274,53 @@ impl Life {
         let now = Instant::now();
         let pulse = self.pulse();
         let seen = pulse.seen.iter();
-        let forgotten = seen.filter(|(_, (beat, since))| now - *since >= beat.lease * FORGOTTEN_AFTER);
+        let forgotten = seen.filter(|(_, seen)| now - seen.since >= seen.beat.lease * FORGOTTEN_AFTER);
         forgotten.map(|(node, _)| *node).take(FORGOTTEN_MAX).collect()
     }
 
-    /// Since when `node` shows this very beat. Whoever could not look for as long as its own lease, for instance because
-    /// the store was away, knows nothing of what others did meanwhile.
-    fn since(&self, pulse: &Pulse, node: Incarnation, beat: &Beat, now: Instant) -> Instant {
+    /// `node` shows this beat: the one that it showed before, or another. Whoever could not look for as long as its own
+    /// lease, for instance because the store was away, knows nothing of what others did meanwhile.
+    fn sight(&self, pulse: &Pulse, node: Incarnation, beat: Beat, now: Instant) -> Sighting {
         let blind = match self.options.ownership {
             Ownership::Sole => false,
             Ownership::Leased { lease, .. } => pulse.looked.is_some_and(|looked| now - looked >= lease),
         };
-        match pulse.seen.get(&node) {
-            Some((known, since)) if known == beat && !blind => *since,
-            _ => now,
+        let ours = || self.options.clock.now_ms();
+        let (since, ahead) = match pulse.seen.get(&node) {
+            Some(known) if known.beat == beat && !blind => (known.since, known.ahead),
+            Some(known) if known.beat == beat => (now, known.ahead),
+            // It was written after the last look.
+            Some(_) => {
+                let age = pulse.looked.map_or(beat.lease, |looked| now - looked);
+                (now, beat.clock.map(|clock| Ahead::of(clock.wall_ms, ours(), age)))
+            }
+            None => {
+                let ahead = |clock: Reading| Ahead::at_first_sight(clock.wall_ms, ours(), beat.lease);
+                (now, beat.clock.map(ahead))
+            }
+        };
+        Sighting { beat, since, ahead }
+    }
+
+    /// Compares our wall clock with those of the nodes that live. What cannot be told stays as it was.
+    fn compare(&self, pulse: &mut Pulse, now: Instant) {
+        let alive = pulse.seen.values().filter(|seen| seen.is_alive(now));
+        let others: Vec<Ahead> = alive.filter_map(|seen| seen.ahead).collect();
+        let median = Ahead::median(&others);
+        let off = match (median.is_off(), self.options.ownership) {
+            (Some(off), _) => off,
+            // Everybody who lives has beaten meanwhile: it is a matter of how exactly they were looked at.
+            (None, Ownership::Leased { lease, .. }) if now - self.begun >= lease => pulse.off.unwrap_or(false),
+            (None, _) => return,
+        };
+        match (pulse.off.replace(off), off) {
+            (None | Some(false), true) => tracing::warn!(
+                behind_ms = median.least,
+                "this node's wall clock is more than 5 s off the median of the live nodes' clocks, so it takes no shards \
+                 while others do: synchronise its clock (NTP)"
+            ),
+            (Some(true), false) => tracing::info!("this node's wall clock is right again: it takes shards"),
+            _ => {}
         }
     }
 
@@ -262,9 +340,9 @@ impl Life {
         let beat = Beat::decode(&row).map_err(|_| AcquireError::Unreadable)?;
         let now = Instant::now();
         let mut pulse = self.pulse();
-        let since = self.since(&pulse, by, &beat, now);
-        let lease = beat.lease;
-        pulse.seen.insert(by, (beat, since));
+        let sighting = self.sight(&pulse, by, beat, now);
+        let (lease, since) = (sighting.beat.lease, sighting.since);
+        pulse.seen.insert(by, sighting);
         match lease.checked_sub(now - since) {
             None | Some(Duration::ZERO) => Ok(()),
             Some(retry_after) => Err(AcquireError::Held { by, retry_after }),

@@ -13,9 +13,10 @@ use crate::rows::{Fence, Incarnation, Term, beat_key, fence_key, fence_keys, fen
 use crate::site::Site;
 use crate::tenure::Tenure;
 use crate::view::View;
+use crate::wall::WallClock;
 
 /// What a node is started with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct NodeOptions {
     /// The name of this life: 16 octets from a random source.
     pub incarnation: Incarnation,
@@ -23,15 +24,18 @@ pub struct NodeOptions {
     pub ownership: Ownership,
     /// What others are told of it.
     pub site: Site,
+    /// What it compares with the clocks of the others.
+    pub clock: WallClock,
 }
 
 impl NodeOptions {
-    /// A node that is alone on its store and that nobody has to find.
+    /// A node that is alone on its store and that nobody has to find, nor to compare its clock with.
     pub fn sole(incarnation: Incarnation) -> Self {
         Self {
             incarnation,
             ownership: Ownership::Sole,
             site: Site::default(),
+            clock: WallClock::new(|| 0),
         }
     }
 }
@@ -76,6 +80,10 @@ pub enum AcquireError {
     /// This node's own beat is too old, or it was stopped: it owns nothing.
     #[error("this node's lease has lapsed")]
     Lapsed,
+    /// This node's wall clock is too far off the others', or has not been compared with them yet: it takes nothing that it
+    /// does not have.
+    #[error("this node's wall clock is off, or not compared with the others' yet")]
+    Unfit,
     /// The fence or a beat is in a format of another release.
     #[error("the shard's fence or its owner's beat is not readable")]
     Unreadable,
@@ -142,7 +150,7 @@ impl Node {
         self.life.leave();
     }
 
-    /// Takes `shard`, if it is free or its owner is dead: moves the fence, so that from then on nothing of a former tenure
+    /// Takes `shard`, if it is free or its owner is dead, and this node is fit to ([`View::is_withheld`]): moves the fence, so that from then on nothing of a former tenure
     /// can be written. A tenure that this node itself still has of the shard ends.
     pub async fn acquire(&self, shard: ShardId) -> Result<Tenure, AcquireError> {
         if self.life.has_lapsed() {
@@ -169,9 +177,12 @@ impl Node {
             Some(row) => Fence::decode(&row).map_err(|_| AcquireError::Unreadable)?,
             None => Fence::default(),
         };
+        let owner = Some(self.life.incarnation());
+        if fence.owner != owner && self.life.is_withheld() {
+            return Err(AcquireError::Unfit);
+        }
         self.life.check_owner(&transaction, &fence).await?;
         let term = Term(fence.term.0 + 1);
-        let owner = Some(self.life.incarnation());
         transaction.set(fence_key(shard), Fence { term, owner }.encode());
         transaction.commit().await?;
         tracing::info!(shard = shard.0, term = term.0, "acquired");

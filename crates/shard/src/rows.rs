@@ -3,9 +3,10 @@
 //! | key | value |
 //! |---|---|
 //! | `F` shard (u32) | 01, term (u64), owner: 00, or 01 and 16 octets of incarnation |
-//! | `B` incarnation (16 octets) | 01, count (u64), lease in milliseconds (u32), leaving (u8: 0 or 1), weight (u32), zone, address |
+//! | `B` incarnation (16 octets) | 02, count (u64), lease in milliseconds (u32), leaving (u8: 0 or 1), weight (u32), zone, address, wall clock in milliseconds since the UNIX epoch (u64), unfit (u8: 0 or 1) |
 //!
-//! Integers are big-endian; texts are UTF-8 behind their length (u8).
+//! Integers are big-endian; texts are UTF-8 behind their length (u8). A beat of version 1, which is read too, ends with the
+//! address.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use store::KeyRange;
 use crate::site::Site;
 
 const VERSION: u8 = 1;
+/// A beat that says what its node's wall clock says.
+const VERSION_CLOCK: u8 = 2;
 
 /// Names one life of a node's process: random, new at each start.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +57,17 @@ pub(crate) struct Beat {
     pub(crate) lease: Duration,
     pub(crate) leaving: bool,
     pub(crate) site: Site,
+    /// `None`: of a node whose release does not tell.
+    pub(crate) clock: Option<Reading>,
+}
+
+/// What a node says of its wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// When the beat was written, in milliseconds since the UNIX epoch.
+    pub(crate) wall_ms: u64,
+    /// The node takes no shards, because its clock is off or has not been compared yet.
+    pub(crate) unfit: bool,
 }
 
 /// Octets under a key of ours that no release of ours wrote.
@@ -116,7 +130,7 @@ impl Fence {
 impl Beat {
     pub(crate) fn encode(&self) -> Bytes {
         let lease_ms = u32::try_from(self.lease.as_millis()).unwrap_or(u32::MAX);
-        let mut octets = vec![VERSION];
+        let mut octets = vec![if self.clock.is_some() { VERSION_CLOCK } else { VERSION }];
         octets.extend_from_slice(&self.count.to_be_bytes());
         octets.extend_from_slice(&lease_ms.to_be_bytes());
         octets.push(u8::from(self.leaving));
@@ -125,11 +139,15 @@ impl Beat {
             octets.push(u8::try_from(text.len()).expect("a site's texts have at most 255 octets"));
             octets.extend_from_slice(text.as_bytes());
         }
+        if let Some(Reading { wall_ms, unfit }) = self.clock {
+            octets.extend_from_slice(&wall_ms.to_be_bytes());
+            octets.push(u8::from(unfit));
+        }
         octets.into()
     }
 
     pub(crate) fn decode(octets: &[u8]) -> Result<Self, BadRow> {
-        let (&[VERSION], rest) = octets.split_first_chunk().ok_or(BadRow)? else {
+        let (&[version @ (VERSION | VERSION_CLOCK)], rest) = octets.split_first_chunk().ok_or(BadRow)? else {
             return Err(BadRow);
         };
         let (count, rest) = rest.split_first_chunk().ok_or(BadRow)?;
@@ -140,14 +158,20 @@ impl Beat {
         let (weight, rest) = rest.split_first_chunk().ok_or(BadRow)?;
         let (zone, rest) = text(rest)?;
         let (address, rest) = text(rest)?;
-        if !rest.is_empty() {
-            return Err(BadRow);
-        }
+        let clock = match (version, rest) {
+            (VERSION, []) => None,
+            (VERSION_CLOCK, [wall_ms @ .., unfit @ (0 | 1)]) => Some(Reading {
+                wall_ms: u64::from_be_bytes(wall_ms.try_into().map_err(|_| BadRow)?),
+                unfit: *unfit == 1,
+            }),
+            _ => return Err(BadRow),
+        };
         Ok(Self {
             count: u64::from_be_bytes(*count),
             lease: Duration::from_millis(u32::from_be_bytes(*lease_ms).into()),
             leaving: leaving == 1,
             site: Site::new(address, zone, u32::from_be_bytes(*weight)).map_err(|_| BadRow)?,
+            clock,
         })
     }
 }
@@ -167,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn version_1_of_each_row_stays_as_it_was_released() {
+    fn each_version_of_each_row_stays_as_it_was_released() {
         let owned = Fence {
             term: Term(0x0102),
             owner: Some(Incarnation(*b"0123456789abcdef")),
@@ -183,10 +207,22 @@ mod tests {
             lease: Duration::from_secs(3),
             leaving: true,
             site: Site::new("hub-1:7000", "east", 5).unwrap(),
+            clock: None,
+        };
+        let compared = Beat {
+            clock: Some(Reading {
+                wall_ms: 0x0102,
+                unfit: true,
+            }),
+            ..beat.clone()
         };
         assert_eq!(
             beat.encode(),
             &b"\x01\0\0\0\0\0\0\0\x03\0\0\x0b\xb8\x01\0\0\0\x05\x04east\x0ahub-1:7000"[..]
+        );
+        assert_eq!(
+            compared.encode(),
+            &b"\x02\0\0\0\0\0\0\0\x03\0\0\x0b\xb8\x01\0\0\0\x05\x04east\x0ahub-1:7000\0\0\0\0\0\0\x01\x02\x01"[..]
         );
         assert_eq!(fence_key(ShardId(258)), b"F\0\0\x01\x02");
         assert_eq!(beat_key(Incarnation(*b"0123456789abcdef")), b"B0123456789abcdef");
@@ -194,13 +230,14 @@ mod tests {
         assert_eq!(Fence::decode(&owned.encode()), Ok(owned));
         assert_eq!(Fence::decode(&free.encode()), Ok(free));
         assert_eq!(Beat::decode(&beat.encode()), Ok(beat));
+        assert_eq!(Beat::decode(&compared.encode()), Ok(compared));
     }
 
     fn suspicious() -> impl Strategy<Value = Vec<u8>> {
         let small = proptest::collection::vec(0..3_u8, 0..30);
-        let begun = small
-            .clone()
-            .prop_map(|rest| [&b"\x01\0\0\0\0\0\0\0\x03\0\0\x0b\xb8\0\0\0\0\x01"[..], &rest].concat());
+        let begun = (1..4_u8, small.clone()).prop_map(|(version, rest)| {
+            [&[version], &b"\0\0\0\0\0\0\0\x03\0\0\x0b\xb8\0\0\0\0\x01"[..], &rest].concat()
+        });
         prop_oneof![small, begun]
     }
 

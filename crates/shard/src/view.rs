@@ -22,6 +22,8 @@ pub struct Member {
     pub site: Site,
     /// It gives its shards away and takes none.
     pub leaving: bool,
+    /// Its wall clock is too far off, or has not been compared with the others' yet: it takes no shards, if others do.
+    pub unfit: bool,
 }
 
 /// The nodes that live, as far as one of them sees.
@@ -50,11 +52,25 @@ impl View {
         self.members.get(&incarnation)
     }
 
+    /// Whether the node of this life takes no shards because it is unfit while others are not.
+    pub fn is_withheld(&self, incarnation: Incarnation) -> bool {
+        self.member(incarnation).is_some_and(|member| member.unfit) && self.some_are_fit()
+    }
+
+    fn some_are_fit(&self) -> bool {
+        self.members.values().any(|member| !member.leaving && !member.unfit)
+    }
+
     /// The node that should have `shard`: weighted rendezvous hashing, first over zones, then over the nodes of one. Few
     /// shards move when a node comes or goes, and those of a node that goes stay in its zone where that has others.
-    /// `None` when every node is leaving.
+    /// An unfit node has none, unless all are unfit: then nobody knows whose clock is right. `None` when every node is
+    /// leaving.
     pub fn place(&self, shard: ShardId) -> Option<&Member> {
-        let staying = || self.members.values().filter(|member| !member.leaving);
+        let some_fit = self.some_are_fit();
+        let staying = || {
+            let members = self.members.values();
+            members.filter(move |member| !member.leaving && !(some_fit && member.unfit))
+        };
         let mut zones: BTreeMap<&str, u64> = BTreeMap::new();
         for member in staying() {
             *zones.entry(member.site.zone()).or_default() += u64::from(member.site.weight());
@@ -103,6 +119,7 @@ mod tests {
             incarnation: Incarnation([n; 16]),
             site: Site::new(format!("hub-{n}:7000"), zone, weight).unwrap(),
             leaving: false,
+            unfit: false,
         }
     }
 
@@ -126,6 +143,26 @@ mod tests {
             ..member(1, "", 1)
         };
         assert_eq!(View::from_iter([leaving]).place(ShardId(0)), None);
+    }
+
+    #[test]
+    fn an_unfit_node_has_no_shard_unless_all_are_unfit_that_stay() {
+        let unfit = |n| Member {
+            unfit: true,
+            ..member(n, "", 1)
+        };
+        let fit = View::from_iter([member(1, "", 1), member(2, "", 1)]);
+        let one = View::from_iter([member(1, "", 1), unfit(2)]);
+        assert_eq!((share(&one, 1), share(&one, 2)), (SHARDS as usize, 0));
+        assert!(one.is_withheld(Incarnation([2; 16])) && !one.is_withheld(Incarnation([1; 16])));
+        let all = View::from_iter([unfit(1), unfit(2)]);
+        assert_eq!(placed(&all), placed(&fit));
+        assert!(!all.is_withheld(Incarnation([2; 16])));
+        let leaving = Member {
+            leaving: true,
+            ..member(1, "", 1)
+        };
+        assert_eq!(share(&View::from_iter([leaving, unfit(2)]), 2), SHARDS as usize);
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! Ownership between two nodes on one store, under a clock that stands still unless all wait.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use route::ShardId;
-use shard::{AcquireError, FenceError, Incarnation, Node, NodeOptions, Owned, Ownership, Site, Tenure, Term};
+use shard::{
+    AcquireError, FenceError, Incarnation, Node, NodeOptions, Owned, Ownership, Site, Tenure, Term, WallClock,
+};
 use store::{Database, Error};
+use tokio::time::Instant;
 
 const LEASE: Duration = Duration::from_secs(3);
 const BEAT: Duration = Duration::from_secs(1);
@@ -20,12 +25,30 @@ async fn leased(database: &Database, name: u8) -> Node {
 }
 
 async fn start(database: &Database, name: u8, ownership: Ownership) -> Node {
+    start_off(database, name, ownership, Arc::default()).await
+}
+
+/// A node whose wall clock is off by some milliseconds.
+async fn start_off(database: &Database, name: u8, ownership: Ownership, off_ms: Arc<AtomicI64>) -> Node {
     let options = NodeOptions {
         incarnation: Incarnation([name; 16]),
         ownership,
         site: Site::new(format!("hub-{name}:7000"), "", 1).unwrap(),
+        clock: wall_clock(off_ms),
     };
     Node::start(database.clone(), options).await.unwrap()
+}
+
+thread_local! {
+    /// Each test has a thread of its own.
+    static BEGUN: Instant = Instant::now();
+}
+
+fn wall_clock(off_ms: Arc<AtomicI64>) -> WallClock {
+    WallClock::new(move || {
+        let elapsed = u64::try_from(BEGUN.with(Instant::elapsed).as_millis()).unwrap();
+        (1_767_225_600_000 + elapsed).saturating_add_signed(off_ms.load(Ordering::Relaxed))
+    })
 }
 
 /// One fenced write of `value`.
@@ -272,6 +295,7 @@ async fn two_nodes_of_one_name_are_two_nodes_of_which_one_writes() {
                 beat: BEAT,
             },
             site: Site::new("hub-1:7000", "", 1).unwrap(),
+            clock: wall_clock(Arc::default()),
         };
         Node::start(database.clone(), options).await.unwrap()
     };
@@ -285,4 +309,113 @@ async fn two_nodes_of_one_name_are_two_nodes_of_which_one_writes() {
         "{held}"
     );
     write(&database, &tenure, "by the one").await.unwrap();
+}
+
+/// How many of 64 shards are placed with each of the nodes, which all agree.
+fn shares(nodes: &[&Node]) -> Vec<usize> {
+    let placed = |node: &Node| {
+        let views = node.views();
+        let view = views.borrow();
+        (0..64)
+            .map(|shard| view.place(ShardId(shard)).unwrap().incarnation)
+            .collect::<Vec<_>>()
+    };
+    let all: Vec<_> = nodes.iter().map(|node| placed(node)).collect();
+    assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "the nodes do not agree");
+    let share = |node: &&Node| all[0].iter().filter(|to| **to == node.incarnation()).count();
+    nodes.iter().map(share).collect()
+}
+
+/// A beat that changes, a look that sees that, and one that sees what its node says then.
+const COMPARED: Duration = Duration::from_millis(2_100);
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_clock_is_six_seconds_off_takes_nothing_until_it_is_right_again() {
+    for off in [6_000, -6_000] {
+        let database = Database::memory();
+        let off_ms = Arc::new(AtomicI64::new(off));
+        let ownership = Ownership::Leased {
+            lease: LEASE,
+            beat: BEAT,
+        };
+        let one = leased(&database, 1).await;
+        let two = leased(&database, 2).await;
+        let three = start_off(&database, 3, ownership, off_ms.clone()).await;
+        // Not even before it has seen anybody beat.
+        assert_eq!(three.acquire(SHARD).await.unwrap_err(), AcquireError::Unfit);
+        tokio::time::sleep(COMPARED).await;
+        assert!(shares(&[&one, &two, &three])[2] == 0);
+        assert_eq!(three.acquire(SHARD).await.unwrap_err(), AcquireError::Unfit);
+        one.acquire(SHARD).await.unwrap();
+        two.acquire(ShardId(8)).await.unwrap();
+
+        off_ms.store(0, Ordering::Relaxed);
+        tokio::time::sleep(COMPARED).await;
+        assert!(shares(&[&one, &two, &three]).iter().all(|share| *share > 10));
+        let tenure = three.acquire(ShardId(9)).await.unwrap();
+
+        // What it has stays its own when its clock jumps.
+        off_ms.store(off, Ordering::Relaxed);
+        tokio::time::sleep(COMPARED).await;
+        assert_eq!(shares(&[&one, &two, &three])[2], 0);
+        write(&database, &tenure, "safe").await.unwrap();
+        assert_eq!(three.acquire(ShardId(9)).await.unwrap().term(), Term(2));
+        assert_eq!(three.acquire(ShardId(10)).await.unwrap_err(), AcquireError::Unfit);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_clock_is_four_seconds_off_takes_its_share() {
+    for off in [4_000, -4_000] {
+        let database = Database::memory();
+        let ownership = Ownership::Leased {
+            lease: LEASE,
+            beat: BEAT,
+        };
+        let one = leased(&database, 1).await;
+        let two = leased(&database, 2).await;
+        let three = start_off(&database, 3, ownership, Arc::new(AtomicI64::new(off))).await;
+        tokio::time::sleep(COMPARED).await;
+        assert!(shares(&[&one, &two, &three]).iter().all(|share| *share > 10));
+        three.acquire(SHARD).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_starts_with_the_right_clock_need_not_wait_to_be_compared() {
+    let database = Database::memory();
+    let one = leased(&database, 1).await;
+    tokio::time::sleep(BEAT * 9 / 10).await;
+    let two = leased(&database, 2).await;
+    two.acquire(SHARD).await.unwrap();
+    drop((one, two));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_clock_can_be_called_right_all_take() {
+    let database = Database::memory();
+    let ownership = Ownership::Leased {
+        lease: LEASE,
+        beat: BEAT,
+    };
+    let off = |ms| Arc::new(AtomicI64::new(ms));
+    // Nobody else lives.
+    let one = start_off(&database, 1, ownership, off(3_600_000)).await;
+    one.acquire(SHARD).await.unwrap();
+    // Of two nobody knows which is wrong.
+    let two = start_off(&database, 2, ownership, off(0)).await;
+    assert_eq!(
+        two.acquire(ShardId(8)).await.unwrap_err(),
+        AcquireError::Unfit,
+        "not yet"
+    );
+    tokio::time::sleep(COMPARED).await;
+    assert!(shares(&[&one, &two]).iter().all(|share| *share > 20));
+    one.acquire(ShardId(8)).await.unwrap();
+    two.acquire(ShardId(9)).await.unwrap();
+    // With a third there is a majority.
+    let three = start_off(&database, 3, ownership, off(1_000)).await;
+    tokio::time::sleep(COMPARED).await;
+    let shares = shares(&[&one, &two, &three]);
+    assert!(shares[0] == 0 && shares[1] > 20 && shares[2] > 20, "{shares:?}");
 }

@@ -18,7 +18,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use room::{Command, Digest, Millis, Reply};
 use route::Shards;
-use shard::{Incarnation, Node, NodeOptions, Ownership, Site as NodeSite};
+use shard::{Incarnation, Node, NodeOptions, Ownership, Site as NodeSite, WallClock};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -128,19 +128,22 @@ async fn start(site: &Site, life: u64) -> Option<(Node, Hub)> {
         site.blind,
         faults::random(site.seed, &format!("{} {life}", site.name)),
     );
+    let clock = Clock {
+        skew_ms: site.skew_ms.clone(),
+    };
+    let compared = clock.clone();
     let options = NodeOptions {
         incarnation: Incarnation(incarnation),
         ownership: OWNERSHIP,
         site: NodeSite::new(site.name, "", site.weight).ok()?,
+        clock: WallClock::new(move || hub::Clock::now(&compared).0),
     };
     let node = Node::start(database, options).await.ok()?;
     let hub = Hub::start(Parts {
         ledger,
         node: node.clone(),
         transport: Arc::new(transport),
-        clock: Arc::new(Clock {
-            skew_ms: site.skew_ms.clone(),
-        }),
+        clock: Arc::new(clock),
         keys: Arc::new(SimKeys),
         spawner: Arc::new(LocalTasks),
         couriers: Handle::current(),
@@ -168,6 +171,7 @@ fn options_of(site: &Site) -> hub::Options {
     }
 }
 
+#[derive(Clone)]
 struct Clock {
     skew_ms: Arc<AtomicI64>,
 }

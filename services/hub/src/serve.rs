@@ -71,6 +71,7 @@ pub async fn work(config: Config, started: Latch, stop: CancellationToken) -> an
                 false => Ownership::Sole,
             },
             site,
+            clock: SystemClock.into(),
         },
         peers: provider::dial(&config.domain, &config.peers, &identity, &roots, &link),
         follower: FollowerClient::new(cluster.channel(Tier::Follower, &config.followers)),
