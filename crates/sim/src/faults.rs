@@ -63,6 +63,14 @@ pub(crate) enum Act {
     /// A hub that has a shard is told to hand everything over; it is killed when `grace` is over, and comes back so much
     /// later.
     DrainHub { grace: Duration, down: Duration },
+    /// A hub that has a shard loses it, and comes back so much later; again after `every`, in all so often. If `orderly` it
+    /// is told to hand everything over before it is killed.
+    Storm {
+        turns: u32,
+        every: Duration,
+        down: Duration,
+        orderly: bool,
+    },
     /// The wall clock of a hub that has a shard jumps.
     Jump(i64),
     /// A hub that has a shard does not reach the store for so long.
@@ -172,6 +180,7 @@ impl Plan {
                 ));
             }
         }
+        acts.extend(lull.is_empty().then(|| storm(seed)).flatten());
         acts.sort_by_key(|(at, _)| *at);
         Self {
             acts,
@@ -204,6 +213,19 @@ fn kill(random: &mut StdRng, ms: Range<u64>) -> Vec<(Duration, Act)> {
         .into_iter()
         .chain([(at, Act::KillHub { down, on_append })])
         .collect()
+}
+
+/// A storm of shards, in one of four plans.
+fn storm(seed: u64) -> Option<(Duration, Act)> {
+    let random = &mut random(seed, "storm");
+    let storm = Act::Storm {
+        turns: random.random_range(4..9),
+        every: within(random, 500..2_000),
+        down: within(random, 50..1_000),
+        orderly: random.random_bool(0.5),
+    };
+    let at = within(random, 5_000..16_000);
+    random.random_bool(0.25).then_some((at, storm))
 }
 
 /// Later than some takeovers, earlier than the age at which the store refuses a transaction.

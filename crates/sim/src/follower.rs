@@ -96,6 +96,8 @@ pub(crate) struct Site {
     /// Chance that an acknowledgement is lost, and that only part of a delivery is taken.
     pub(crate) lost_answers: Rc<RefCell<f64>>,
     pub(crate) random: RefCell<StdRng>,
+    /// First and last offset of each shard's last delivery.
+    brought: RefCell<BTreeMap<(Bytes, u32), (u64, u64)>>,
 }
 
 impl Site {
@@ -107,6 +109,7 @@ impl Site {
             record,
             lost_answers,
             random,
+            brought: RefCell::default(),
         }
     }
 }
@@ -142,6 +145,13 @@ async fn serve(site: &Site, mut stream: Stream) -> io::Result<()> {
                     .next
                     .get(&(fanout.ledger.clone(), resume.shard))
                     .copied();
+                if let Some(next) = next
+                    && let Some((first, last)) =
+                        site.brought.borrow_mut().remove(&(fanout.ledger.clone(), resume.shard))
+                    && (first + 1..=last).contains(&next)
+                {
+                    site.record.mark(Mark::ResumedMidBatch);
+                }
                 let position = Position {
                     shard: resume.shard,
                     known: next.is_some(),
@@ -169,21 +179,29 @@ async fn serve(site: &Site, mut stream: Stream) -> io::Result<()> {
     }
 }
 
-/// Stores a delivery, or its first half.
+/// Stores a delivery entry by entry, or its first half; the stream may break in between.
 async fn take(site: &Site, ledger: &Bytes, deliver: Deliver) -> io::Result<Acknowledge> {
-    let wait = Duration::from_millis(site.random.borrow_mut().random_range(WRITE_MS));
-    tokio::time::sleep(wait).await;
     let Deliver { shard, items, .. } = deliver;
     let all = items.len();
     let taken = if all > 1 && site.is_unlucky() { all / 2 } else { all };
+    let breaks = taken < all && site.random.borrow_mut().random_bool(0.5);
+    if let (Some(first), Some(last)) = (items.first(), items.last()) {
+        let place = (ledger.clone(), shard);
+        site.brought.borrow_mut().insert(place, (first.offset, last.offset));
+    }
     let mut next_offset = 0;
     for (index, item) in items.into_iter().enumerate() {
         let item = parse(item).map_err(io::Error::other)?;
         if index >= taken {
+            if breaks {
+                return Err(io::Error::other("the stream is cut"));
+            }
             site.record.mark(Mark::DeliverySplit);
             next_offset = item.offset;
             break;
         }
+        let wait = Duration::from_millis(site.random.borrow_mut().random_range(WRITE_MS));
+        tokio::time::sleep(wait).await;
         next_offset = item.offset + 1;
         let repeat = site.inbox.borrow_mut().take(ledger, shard, &item);
         let follower = site.provider.clone();

@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use hub::{Hub, LocalTasks, Outcome, Parts, Request};
 use ledger::{Founding, Ledger, LedgerId};
 use mimi::{Provider, RoomUri};
 use proto::hub::{Elsewhere, Refused, RoomRequest, RoomResponse, room_request, room_response};
 use rand::Rng;
 use rand::rngs::StdRng;
+use room::command::Answer;
 use room::{Command, Digest, Millis, Reply};
 use route::Shards;
 use shard::{Incarnation, Node, NodeOptions, Ownership, Site as NodeSite, WallClock};
@@ -23,7 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::faults;
-use crate::keys::SimKeys;
+use crate::keys::{self, SimKeys};
 use crate::link::Link;
 use crate::marks::Mark;
 use crate::store::Service;
@@ -88,6 +90,8 @@ pub(crate) async fn run(site: Rc<Site>) -> Ended {
     let listener = Listener::bind(PORT).await?;
     let life = site.lives.get() + 1;
     site.lives.set(life);
+    // What an earlier life was told is not for this one.
+    let _ = site.drain.notified().now_or_never();
     site.service.begins(site.name);
     site.record.note(Event::Began { host: site.name, life });
     let current = Current::default();
@@ -250,6 +254,13 @@ fn parse(request: RoomRequest) -> Result<(RoomUri, Request, Bytes), &'static str
             }),
             body,
         ),
+        Some(room_request::Body::GroupInfo(body)) => (
+            Request::Command(Command::GroupInfo {
+                from,
+                body: body.clone(),
+            }),
+            body,
+        ),
         _ => return Err("not a request that the simulated clients make"),
     };
     Ok((room, request, octets))
@@ -265,6 +276,10 @@ fn response(room: &RoomUri, command: Option<&Command>, outcome: Outcome) -> Room
         })
     };
     let outcome = match outcome {
+        Outcome::Answer(Answer::GroupInfo(grant)) => match keys::seal(room, &grant) {
+            Some(sealed) => room_response::Outcome::Answer(sealed),
+            None => refused(400, "no key to seal for", Duration::ZERO),
+        },
         Outcome::Answer(answer) => room_response::Outcome::Answer(answer.body().cloned().unwrap_or_default()),
         Outcome::Refused(refusal) => match command.map(|command| refusal.reply(room, command)) {
             Some(Reply::Body(body)) => room_response::Outcome::Answer(body),

@@ -7,8 +7,9 @@ use hub::keys::HubKeys;
 use mimi::franking::{FrankingIntegrityTbs, ServerFrankingContext, TAG_BYTES, server_frank};
 use mimi::mls::{CipherSuite, ExternalSender};
 use mimi::submit::Frank;
-use mimi::{Encode as _, Provider};
+use mimi::{Encode as _, Provider, RoomUri};
 use room::Keys;
+use room::command::GroupInfoGrant;
 
 use crate::scenario::FOLLOWERS;
 
@@ -19,6 +20,11 @@ static HUB: LazyLock<HubKeys> = LazyLock::new(|| {
 
 /// The one key of all simulated franks.
 const HUB_KEY: [u8; 32] = [0x5a; 32];
+
+/// The answer to a GroupInfoRequest, which its client alone reads.
+pub(crate) fn seal(room: &RoomUri, grant: &GroupInfoGrant) -> Option<Bytes> {
+    HUB.seal_group_info(room, grant).ok()
+}
 
 /// See the module.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,14 @@
 //! Marks prove that a rare branch was reached: a run that never meets a fault proves nothing about it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mimi::mls::Sender;
+use room::EntryKind;
+
+use crate::checkers::fanout;
+use crate::trace::Event;
+use crate::truth::Evidence;
 
 /// One rare branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,11 +63,64 @@ pub(crate) enum Mark {
     Indexed,
     /// A user left, and the commit that took it out was accepted.
     Left,
+    /// A client came in by itself while proposals were pending, which its commit voided.
+    JoinedOverProposals,
+    /// A follower that had stored a part of a delivery when the stream broke said so to whoever came next.
+    ResumedMidBatch,
+    /// A shard changed hands again and again within a short time.
+    Stormed,
+}
+
+/// That many changes of hands within [`STORM`] are a storm.
+const STORM_CHANGES: usize = 4;
+
+/// Three leases.
+const STORM: Duration = Duration::from_secs(9);
+
+/// The branches that only the end of a run tells.
+pub(crate) fn told_by(evidence: &Evidence) -> Result<Marks, String> {
+    let mut marks = Marks::default();
+    let drained = |(_, event): &(_, Event)| matches!(event, Event::Drained { .. });
+    if evidence.events.iter().any(drained) {
+        marks.reach(Mark::Drained);
+    }
+    for room in evidence.rooms.keys() {
+        let mut pending = false;
+        for entry in evidence.log(room) {
+            match entry.kind {
+                EntryKind::Proposals => pending = true,
+                EntryKind::Commit => {
+                    let joins = fanout(entry)?.message().sender() == Some(Sender::NewMemberCommit);
+                    if pending && joins {
+                        marks.reach(Mark::JoinedOverProposals);
+                    }
+                    pending = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    for shard in evidence.shards.keys() {
+        let changes = evidence.events.iter().filter_map(|(at, event)| match event {
+            Event::Fence {
+                shard: of, owned: true, ..
+            } if *of == shard.0 => Some(*at),
+            _ => None,
+        });
+        let changes: Vec<Duration> = changes.collect();
+        if changes
+            .windows(STORM_CHANGES)
+            .any(|few| few[STORM_CHANGES - 1] - few[0] <= STORM)
+        {
+            marks.reach(Mark::Stormed);
+        }
+    }
+    Ok(marks)
 }
 
 impl Mark {
     /// What a handful of seeds reaches together.
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::HubRestarted,
         Self::KilledDuringAppend,
         Self::OrphanLanded,
@@ -85,6 +146,9 @@ impl Mark {
         Self::DigestShown,
         Self::Indexed,
         Self::Left,
+        Self::JoinedOverProposals,
+        Self::ResumedMidBatch,
+        Self::Stormed,
     ];
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::mls::{Answered, Member, MemberError, ORDINARY, Received, RoomProfile, Submitted};
 use mimi::codec::Decode as _;
-use mimi::notify::FanoutMessage;
+use mimi::notify::{FanoutContent, FanoutMessage};
 use mimi::submit::SubmitMessageRequest;
 use mimi::update::{HandshakeBundle, UpdateRequest};
 use mimi::{ClientUri, RoomUri, UserUri};
@@ -47,6 +47,15 @@ pub(crate) enum Part {
     Guest,
     /// Waits to be invited, and leaves at this time.
     Leaver { at: Duration },
+    /// Another device of a user who is invited: comes in by itself when it sees that something is proposed, not before the
+    /// one time and in any case at the other.
+    Joiner { from: Duration, latest: Duration },
+}
+
+/// The commit by which a client came in.
+struct Entrance {
+    digest: Digest,
+    epoch: u64,
 }
 
 /// Where a client stands.
@@ -101,17 +110,18 @@ pub(crate) struct Puppet {
     pending_since: Option<Duration>,
     /// Which invitations were accepted.
     invited: BTreeSet<usize>,
+    /// Something is proposed in the room, as far as the inbox tells.
+    proposed: bool,
+    entrance: Option<Entrance>,
 }
 
 impl Puppet {
     pub(crate) fn new(stage: Stage, cast: Cast, inbox: Rc<RefCell<Inbox>>) -> Result<Self, MemberError> {
         let member = Member::new(cast.client.clone())?;
-        stage
-            .key_packages
-            .borrow_mut()
-            .entry(member.user())
-            .or_default()
-            .extend(member.key_packages(2)?);
+        if !matches!(cast.part, Part::Joiner { .. }) {
+            let mut all = stage.key_packages.borrow_mut();
+            all.entry(member.user()).or_default().extend(member.key_packages(2)?);
+        }
         let name = cast.client.as_str().to_owned();
         stage.standings.borrow_mut().insert(name.clone(), Standing::default());
         let random = faults::random(stage.seed, &name);
@@ -129,6 +139,8 @@ impl Puppet {
             said: 0,
             pending_since: None,
             invited: BTreeSet::new(),
+            proposed: false,
+            entrance: None,
         })
     }
 
@@ -169,7 +181,7 @@ impl Puppet {
             group_info,
             ratchet_tree,
         };
-        let ask = self.ask(What::Found, request, None);
+        let ask = self.ask(What::Found, request, 0, None);
         let (attempts, answer) = self.call(room_request::Body::Create(octets)).await;
         let verdict = match answer {
             Ok(_) => Verdict::Accepted { at: 0 },
@@ -199,7 +211,17 @@ impl Puppet {
                 continue;
             }
             let fanout = FanoutMessage::decode_exact(&message)?;
-            let what = self.member.receive(&self.cast.room, &fanout)?;
+            match fanout.content {
+                FanoutContent::Proposals { .. } => self.proposed = true,
+                FanoutContent::Commit { .. } => self.proposed = false,
+                _ => {}
+            }
+            let mut what = self.member.receive(&self.cast.room, &fanout)?;
+            // Whether its answer or its fan-out came first, with this commit the client came in.
+            let is_entrance = |entrance: &&Entrance| Digest::of(fanout.message().octets()) == entrance.digest;
+            if let Some(Entrance { epoch, .. }) = self.entrance.as_ref().filter(is_entrance) {
+                what = Received::Joined { epoch: *epoch };
+            }
             match &what {
                 Received::Removed => self.stage.record.mark(Mark::Left),
                 // Whoever knows of an epoch from one owner is not to be told of an earlier one by another.
@@ -237,7 +259,13 @@ impl Puppet {
             return Ok(false);
         }
         if self.member.epoch(&room).is_none() {
-            return Ok(false);
+            return match self.cast.part {
+                Part::Joiner { from, latest } if now >= from && (self.proposed || now >= latest) => {
+                    self.join().await?;
+                    Ok(true)
+                }
+                _ => Ok(false),
+            };
         }
         if self.member.pending_proposals(&room) > 0 {
             return self.commit_pending(now).await;
@@ -271,6 +299,29 @@ impl Puppet {
         Ok(true)
     }
 
+    /// Asks for the GroupInfo and comes in by it, if the user is a participant by now.
+    async fn join(&mut self) -> Result<(), Box<dyn std::error::Error>> {
+        let (request, keys) = self.member.group_info_request(&self.cast.room)?;
+        let (_, Ok(granted)) = self.call(room_request::Body::GroupInfo(request)).await else {
+            return Ok(());
+        };
+        let body = match self.member.join_by_external_commit(&granted, &keys, None) {
+            Ok(body) => body,
+            Err(why) => {
+                tracing::debug!(%why, "not let in");
+                return Ok(());
+            }
+        };
+        if let HandshakeBundle::Commit { commit, .. } = UpdateRequest::decode_exact(&body)?.bundle {
+            self.entrance = Some(Entrance {
+                digest: Digest::of(commit.octets()),
+                epoch: commit.epoch().unwrap_or_default() + 1,
+            });
+        }
+        self.update(What::Commit, body).await?;
+        Ok(())
+    }
+
     async fn commit_pending(&mut self, now: Duration) -> Result<bool, Box<dyn std::error::Error>> {
         let room = self.cast.room.clone();
         let since = *self.pending_since.get_or_insert(now);
@@ -301,10 +352,12 @@ impl Puppet {
         self.said += 1;
         let text = format!("{} {}", self.name, self.said);
         let body = self.member.send(&self.cast.room, text.as_bytes())?;
+        let epoch = self.member.epoch(&self.cast.room).unwrap_or_default();
         let message = SubmitMessageRequest::decode_exact(&body)?.app_message;
         let ask = self.ask(
             What::Message,
             Request::Submit(body.clone()),
+            epoch,
             Some(Digest::of(message.octets())),
         );
         let (attempts, answer) = self.call(room_request::Body::Submit(body)).await;
@@ -323,11 +376,12 @@ impl Puppet {
     async fn update(&mut self, what: What, body: Bytes) -> Result<Verdict, Box<dyn std::error::Error>> {
         let room = self.cast.room.clone();
         let bundle = UpdateRequest::decode_exact(&body)?.bundle;
-        let digest = match &bundle {
-            HandshakeBundle::Commit { commit, .. } => Digest::of(commit.octets()),
-            HandshakeBundle::Proposals { proposals } => Digest::of(proposals[0].octets()),
+        let message = match &bundle {
+            HandshakeBundle::Commit { commit, .. } => commit,
+            HandshakeBundle::Proposals { proposals } => &proposals[0],
         };
-        let ask = self.ask(what, Request::Update(body.clone()), Some(digest));
+        let (digest, epoch) = (Digest::of(message.octets()), message.epoch().unwrap_or_default());
+        let ask = self.ask(what, Request::Update(body.clone()), epoch, Some(digest));
         let (attempts, answer) = self.call(room_request::Body::Update(body)).await;
         let verdict = match answer {
             Err(status) => {
@@ -354,7 +408,7 @@ impl Puppet {
         Ok(verdict)
     }
 
-    fn ask(&self, what: What, request: Request, digest: Option<Digest>) -> u64 {
+    fn ask(&self, what: What, request: Request, epoch: u64, digest: Option<Digest>) -> u64 {
         let ask = self.stage.record.next_ask();
         let room = self.cast.room.clone();
         self.stage.record.note(Event::Asked(Asked {
@@ -362,8 +416,8 @@ impl Puppet {
             client: self.name.clone(),
             from: self.cast.client.provider().clone(),
             what,
-            // A commit is not merged before it is accepted: this is the epoch that it ends.
-            epoch: self.member.epoch(&room).unwrap_or_default(),
+            // Of a commit it is the one that it ends.
+            epoch,
             room,
             request,
             digest,

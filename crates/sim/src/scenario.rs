@@ -20,7 +20,7 @@ use crate::faults::{self, Act, Plan};
 use crate::follower::{self, Inbox};
 use crate::hubs;
 use crate::keys::SimKeys;
-use crate::marks::{Mark, Marks};
+use crate::marks::{self, Mark, Marks};
 use crate::puppet::{Cast, Part, Puppet, Stage, Standing};
 use crate::store::{Sabotage, Service};
 use crate::trace::{self, Event, Record};
@@ -68,14 +68,9 @@ pub(crate) fn play_with(seed: u64, sabotage: Sabotage) -> Result<Played, Failed>
     checkers::judge(&SAFETY, &evidence).map_err(failed)?;
     checkers::judge(&LIVENESS, &evidence).map_err(failed)?;
     checkers::judge(&RESTORE, &evidence).map_err(failed)?;
-    let drained = |(_, event): &(_, Event)| matches!(event, Event::Drained { .. });
-    if evidence.events.iter().any(drained) {
-        record.mark(Mark::Drained);
-    }
-    Ok(Played {
-        evidence,
-        marks: record.marks(),
-    })
+    let mut marks = marks::told_by(&evidence).map_err(failed)?;
+    marks.add(&record.marks());
+    Ok(Played { evidence, marks })
 }
 
 struct Run {
@@ -212,6 +207,7 @@ impl Run {
     /// Who is in which room, and does what there.
     fn casts(&self) -> Vec<Cast> {
         let mut random = faults::random(self.seed, "casts");
+        let mut joining = faults::random(self.seed, "joiners");
         let mut casts = Vec::new();
         let rooms = [
             (
@@ -271,7 +267,16 @@ impl Run {
                 lull: self.plan.lull.clone(),
                 until,
             };
-            casts.extend(clients.into_iter().zip(guests).map(cast));
+            // Another device of somebody who is in the room comes in by itself, if it can when somebody leaves.
+            let tablet = format!("mimi://{}/tablet", people[1]).parse::<mimi::ClientUri>();
+            let tablet = tablet.expect("it is a client's");
+            let from = leaves - Duration::from_millis(joining.random_range(0..3_000));
+            let joiner = Part::Joiner {
+                from,
+                latest: from + Duration::from_millis(joining.random_range(3_000..7_000)),
+            };
+            let parts = clients.into_iter().zip(guests).chain([(tablet, joiner)]);
+            casts.extend(parts.map(cast));
         }
         casts
     }
@@ -366,6 +371,30 @@ impl Run {
                 if let Some(host) = self.owner() {
                     self.hubs[host].drain.notify_one();
                     self.ends.push((now + grace, End::Kill(host, down)));
+                }
+            }
+            Act::Storm {
+                turns,
+                every,
+                down,
+                orderly,
+            } => {
+                if let Some(host) = self.owner() {
+                    if orderly {
+                        self.hubs[host].drain.notify_one();
+                        self.ends.push((now + every / 2, End::Kill(host, down)));
+                    } else {
+                        self.kill(now, host, down);
+                    }
+                }
+                if let Some(turns) = turns.checked_sub(1).filter(|left| *left > 0) {
+                    let again = Act::Storm {
+                        turns,
+                        every,
+                        down,
+                        orderly,
+                    };
+                    self.plan.acts.push((now + every, again));
                 }
             }
             Act::Jump(by_ms) => {
@@ -493,6 +522,7 @@ fn due<T>(timed: &mut Vec<(Duration, T)>, now: Duration) -> Vec<T> {
 
 /// Hosts of clients are named after them.
 fn host_of(client: &str) -> &'static str {
-    let person = client.split('/').rev().nth(1).unwrap_or(client);
-    format!("client-{person}").leak()
+    let mut parts = client.split('/').rev();
+    let (device, person) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    format!("client-{person}-{device}").leak()
 }
