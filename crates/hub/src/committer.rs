@@ -117,10 +117,7 @@ impl Committer {
         }
         if let Err(error) = self.make_durable(batch, report).await {
             let outcome = match error {
-                AppendError::Fenced => Outcome::Elsewhere {
-                    node: String::new(),
-                    term: self.tenure.term().0,
-                },
+                AppendError::Fenced => Outcome::elsewhere(self.tenure.term()),
                 _ => Outcome::Unavailable {
                     retry_after: self.options.retry_after,
                 },

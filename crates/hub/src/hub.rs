@@ -10,7 +10,7 @@ use ledger::Ledger;
 use mimi::{Provider, RoomUri};
 use room::Keys;
 use route::{Owner, ShardId, ShardMap, Shards};
-use shard::{Node, Ownership};
+use shard::{Node, Ownership, Term};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -157,6 +157,8 @@ impl Hub {
     }
 
     /// Asks one room. The reply comes once what it was derived from is durable; dropping the future takes nothing back.
+    /// Whoever waits when this node's lease lapses, which may be because the store does not answer, is sent elsewhere: soon
+    /// somebody else may have the room. What was decided stays on its way.
     pub async fn call(&self, room: RoomUri, request: Request) -> Outcome {
         let shard = self.inner.shards.of(room.as_str());
         let (sender, reply) = oneshot::channel();
@@ -166,10 +168,14 @@ impl Hub {
             reply: Reply { sender, flight: None },
         };
         match self.inner.actors[shard.0 as usize].try_send(ask) {
-            Ok(()) => match reply.await {
-                Ok(outcome) => self.inner.direct(shard, outcome),
-                Err(_) => self.inner.unavailable(),
-            },
+            Ok(()) => {
+                let outcome = tokio::select! {
+                    biased;
+                    outcome = reply => outcome.unwrap_or_else(|_| self.inner.unavailable()),
+                    () = self.inner.lapse() => Outcome::elsewhere(Term(0)),
+                };
+                self.inner.direct(shard, outcome)
+            }
             Err(SendError::Full(_)) => {
                 self.inner.metrics.overloaded();
                 Outcome::Overloaded {
@@ -178,6 +184,11 @@ impl Hub {
             }
             Err(SendError::Closed(_)) => self.inner.unavailable(),
         }
+    }
+
+    /// Whether this node's lease has lapsed: what it says of shards, its own and others', is not to be relied on.
+    pub fn lapsed(&self) -> watch::Receiver<bool> {
+        self.inner.steward.node().lapsed()
     }
 
     /// Who serves which shard, as far as this node knows, and each change of that. A hint for callers.
@@ -214,6 +225,13 @@ impl Hub {
 }
 
 impl Inner {
+    /// Returns when this node's lease has lapsed.
+    async fn lapse(&self) {
+        let mut lapsed = self.steward.node().lapsed();
+        // The node lives as long as the steward.
+        let _ = lapsed.wait_for(|lapsed| *lapsed).await;
+    }
+
     fn unavailable(&self) -> Outcome {
         Outcome::Unavailable {
             retry_after: self.options.retry_after,
@@ -227,10 +245,7 @@ impl Inner {
         };
         match self.steward.elsewhere(shard) {
             Some(Owner { node, term }) => Outcome::Elsewhere { node, term },
-            None => Outcome::Elsewhere {
-                node: String::new(),
-                term,
-            },
+            None => Outcome::elsewhere(Term(term)),
         }
     }
 }

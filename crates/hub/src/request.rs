@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use room::{Answer, Command, Founding, Refusal};
+use shard::Term;
 
 /// Something asked of one room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,4 +45,14 @@ pub enum Outcome {
         /// When it may be asked again.
         retry_after: Duration,
     },
+}
+
+impl Outcome {
+    /// Somebody else's, last owned here under `term`; where the owner answers is not known.
+    pub(crate) fn elsewhere(term: Term) -> Self {
+        Self::Elsewhere {
+            node: String::new(),
+            term: term.0,
+        }
+    }
 }

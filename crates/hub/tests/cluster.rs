@@ -17,6 +17,7 @@ use route::{ShardId, Shards};
 use shard::{Incarnation, Node, NodeOptions, Ownership, Site, WallClock};
 use store::Database;
 use tokio::time::Instant;
+use world::faults::{Faults, Faulty};
 use world::{accepted, body, member, provider, room, run, submit};
 
 const LEASE: Duration = Duration::from_secs(3);
@@ -38,6 +39,13 @@ impl Clock for Skewed {
     }
 }
 
+fn founding() -> Founding {
+    Founding {
+        id: LedgerId([1; 16]),
+        shards: Shards::new(SHARDS, [0; 16]).unwrap(),
+    }
+}
+
 struct Cluster {
     clock: Skewed,
     ledger: Ledger,
@@ -48,17 +56,13 @@ struct Cluster {
 
 impl Cluster {
     async fn new() -> Self {
-        let founding = Founding {
-            id: LedgerId([1; 16]),
-            shards: Shards::new(SHARDS, [0; 16]).unwrap(),
-        };
         Self {
             clock: Skewed {
                 epoch: SystemClock.now(),
                 begun: Instant::now(),
                 off_ms: Arc::default(),
             },
-            ledger: Ledger::open(Database::memory(), founding).await.unwrap(),
+            ledger: Ledger::open(Database::memory(), founding()).await.unwrap(),
             keys: Arc::new(HubKeys::generate(provider("a")).unwrap()),
             papers: Arc::default(),
             hubs: BTreeMap::new(),
@@ -81,6 +85,22 @@ impl Cluster {
 
     /// A hub whose wall clock is off by some milliseconds.
     async fn join_off(&mut self, name: u8, off_ms: Arc<AtomicI64>) {
+        self.join_on(self.ledger.clone(), name, off_ms).await;
+    }
+
+    /// A hub between which and the store stand faults.
+    async fn join_behind_faults(&mut self, name: u8) -> Arc<Faults> {
+        let faults = Faults::new();
+        let database = Database::from_backend(Arc::new(Faulty {
+            inner: self.ledger.database().backend(),
+            faults: faults.clone(),
+        }));
+        let ledger = Ledger::open(database, founding()).await.unwrap();
+        self.join_on(ledger, name, Arc::default()).await;
+        faults
+    }
+
+    async fn join_on(&mut self, ledger: Ledger, name: u8, off_ms: Arc<AtomicI64>) {
         let clock = Skewed {
             off_ms,
             ..self.clock.clone()
@@ -96,8 +116,8 @@ impl Cluster {
             clock: WallClock::new(move || compared.now().0),
         };
         let hub = Hub::start(Parts {
-            ledger: self.ledger.clone(),
-            node: Node::start(self.ledger.database().clone(), node).await.unwrap(),
+            node: Node::start(ledger.database().clone(), node).await.unwrap(),
+            ledger,
             transport: self.papers.clone(),
             clock: Arc::new(clock),
             keys: self.keys.clone(),
@@ -332,5 +352,44 @@ fn a_hub_whose_clock_is_off_takes_no_shard_and_one_whose_clock_goes_off_hands_ov
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(share(&cluster).await, 0);
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_hub_that_cannot_reach_the_store_is_sent_elsewhere_before_others_take_over() {
+    run(async {
+        let mut cluster = Cluster::of(&[1, 2]).await;
+        let faults = cluster.join_behind_faults(3).await;
+        tokio::time::sleep(BEAT * 2).await;
+        cluster.settle(BEAT).await;
+        let serving = cluster.serving().await;
+        let rooms = (0..).map(|n| room(&format!("room-{n}")));
+        let mut here = rooms.filter(|id| serving[&cluster.shards().of(id.as_str())] == [3]);
+        let id = here.next().unwrap();
+        let mut alice = cluster.found(&id).await;
+        let cut_off = cluster.hubs.remove(&3).unwrap();
+        assert!(!*cut_off.lapsed().borrow());
+
+        faults.hold_commits();
+        faults.hold_fences();
+        let begun = Instant::now();
+        let message = alice.send(&id, b"cut off").unwrap();
+        let waiting = cut_off.call(id.clone(), submit("a", &message)).await;
+        assert!(matches!(waiting, Outcome::Elsewhere { .. }), "{waiting:?}");
+        assert!(begun.elapsed() <= LEASE * 2 / 3, "{:?}", begun.elapsed());
+        assert!(*cut_off.lapsed().borrow());
+        let later = cut_off.call(id.clone(), submit("a", &message)).await;
+        assert!(matches!(later, Outcome::Elsewhere { .. }), "{later:?}");
+
+        cluster.settle(LEASE + Duration::from_secs(1)).await;
+        assert!(accepted(&body(cluster.call(&id, submit("a", &message)).await)));
+        faults.release();
+        cluster.hubs.insert(3, cut_off);
+        tokio::time::sleep(BEAT * 3).await;
+        cluster.settle(BEAT).await;
+        assert_eq!(cluster.serving().await, serving);
+        assert!(!*cluster.hubs[&3].lapsed().borrow());
+        let again = alice.send(&id, b"back again").unwrap();
+        assert!(accepted(&body(cluster.call(&id, submit("a", &again)).await)));
     });
 }

@@ -1,7 +1,7 @@
 //! A node's life: its beat, and what it sees of the others' beats.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +34,8 @@ pub(crate) struct Life {
     begun: Instant,
     pulse: Mutex<Pulse>,
     views: watch::Sender<View>,
+    /// Whether this node must act as if it were dead, as far as was noticed.
+    lapsed: watch::Sender<bool>,
     /// Beats at once.
     nudge: Notify,
 }
@@ -83,6 +85,7 @@ impl Life {
             begun: Instant::now(),
             pulse: Mutex::default(),
             views: watch::Sender::default(),
+            lapsed: watch::Sender::default(),
             nudge: Notify::new(),
         };
         life.show(&life.pulse(), Instant::now());
@@ -105,14 +108,46 @@ impl Life {
         self.views.subscribe()
     }
 
+    pub(crate) fn lapsed(&self) -> watch::Receiver<bool> {
+        self.lapsed.subscribe()
+    }
+
     /// Whether this node must act as if it were dead.
     pub(crate) fn has_lapsed(&self) -> bool {
+        self.protected_for().is_none()
+    }
+
+    /// For how long this node need not act as if it were dead, if it does not beat again; `None` if it must.
+    fn protected_for(&self) -> Option<Duration> {
         let pulse = self.pulse();
-        pulse.stopped
-            || match self.options.ownership {
-                Ownership::Sole => false,
-                Ownership::Leased { lease, .. } => pulse.beaten.is_none_or(|beaten| beaten.elapsed() >= lease * 2 / 3),
+        if pulse.stopped {
+            return None;
+        }
+        let Ownership::Leased { lease, .. } = self.options.ownership else {
+            return Some(Duration::MAX);
+        };
+        let left = (lease * 2 / 3).checked_sub(pulse.beaten?.elapsed());
+        left.filter(|left| !left.is_zero())
+    }
+
+    /// Tells when this node must act as if it were dead, for as long as it is polled. The beat tells when that is over.
+    pub(crate) async fn keep_noticing_lapse(&self) {
+        let mut lapsed = self.lapsed();
+        loop {
+            match self.protected_for() {
+                Some(left) => tokio::time::sleep(left).await,
+                None => {
+                    self.notice(true);
+                    // The sender is our own.
+                    let _ = lapsed.wait_for(|lapsed| !*lapsed).await;
+                }
             }
+        }
+    }
+
+    fn notice(&self, lapsed: bool) {
+        self.lapsed
+            .send_if_modified(|known| std::mem::replace(known, lapsed) != lapsed);
     }
 
     /// Whether this node must not take shards because its clock is off.
@@ -122,6 +157,7 @@ impl Life {
 
     pub(crate) fn stop(&self) {
         self.pulse().stopped = true;
+        self.notice(true);
     }
 
     pub(crate) fn leave(&self) {
@@ -142,7 +178,7 @@ impl Life {
     }
 
     /// Beats, and looks at the others between beats and whenever one of them would be dead, until the store is closed.
-    pub(crate) async fn keep_beating(self: Arc<Self>, lease: Duration, beat: Duration) {
+    pub(crate) async fn keep_beating(&self, lease: Duration, beat: Duration) {
         let mut count = 1;
         let mut next = Instant::now() + beat;
         loop {
@@ -217,6 +253,7 @@ impl Life {
         transaction.set(beat_key(self.incarnation()), beat.encode());
         transaction.commit().await?;
         self.pulse().beaten = Some(begun);
+        self.notice(self.has_lapsed());
         Ok(())
     }
 

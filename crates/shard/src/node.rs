@@ -118,7 +118,10 @@ impl Node {
             Ownership::Sole => None,
             Ownership::Leased { lease, beat } => {
                 life.begin(lease).await?;
-                Some(Arc::new(Beating(tokio::spawn(life.clone().keep_beating(lease, beat)))))
+                let living = life.clone();
+                Some(Arc::new(Beating(tokio::spawn(async move {
+                    tokio::join!(living.keep_noticing_lapse(), living.keep_beating(lease, beat));
+                }))))
             }
         };
         Ok(Self { life, beating })
@@ -145,13 +148,20 @@ impl Node {
         self.life.views()
     }
 
+    /// Whether this node's lease has lapsed, so that others may be about to take its shards: it speaks for none of them.
+    /// It may beat again later, and still have them.
+    pub fn lapsed(&self) -> watch::Receiver<bool> {
+        self.life.lapsed()
+    }
+
     /// Tells the others, at once, that this node gives its shards away and takes none.
     pub fn leave(&self) {
         self.life.leave();
     }
 
-    /// Takes `shard`, if it is free or its owner is dead, and this node is fit to ([`View::is_withheld`]): moves the fence, so that from then on nothing of a former tenure
-    /// can be written. A tenure that this node itself still has of the shard ends.
+    /// Takes `shard`, if it is free or its owner is dead, and this node is fit to ([`View::is_withheld`]): moves the fence,
+    /// so that from then on nothing of a former tenure can be written. A tenure that this node itself still has of the
+    /// shard ends.
     pub async fn acquire(&self, shard: ShardId) -> Result<Tenure, AcquireError> {
         if self.life.has_lapsed() {
             return Err(AcquireError::Lapsed);

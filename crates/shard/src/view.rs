@@ -69,7 +69,7 @@ impl View {
         let some_fit = self.some_are_fit();
         let staying = || {
             let members = self.members.values();
-            members.filter(move |member| !member.leaving && !(some_fit && member.unfit))
+            members.filter(move |member| !(member.leaving || some_fit && member.unfit))
         };
         let mut zones: BTreeMap<&str, u64> = BTreeMap::new();
         for member in staying() {

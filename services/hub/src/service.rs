@@ -322,6 +322,9 @@ impl HubRpc for HubService {
     type ShardsStream = Pin<Box<dyn Stream<Item = Result<ShardMap, Status>> + Send>>;
 
     async fn shards(&self, _request: tonic::Request<ShardsRequest>) -> Result<Response<Self::ShardsStream>, Status> {
+        if *self.inner.hub.lapsed().borrow() {
+            return Err(Status::unavailable("this node's lease has lapsed"));
+        }
         let shards = self.inner.hub.shards();
         let mut map = self.inner.hub.map();
         map.mark_changed();
@@ -330,8 +333,14 @@ impl HubRpc for HubService {
             let known = reply::shard_map(&shards, &map.borrow_and_update());
             Some((Ok(known), map))
         });
-        let until = self.inner.draining.clone().cancelled_owned();
-        Ok(Response::new(Box::pin(maps.take_until(until))))
+        let (draining, mut lapsed) = (self.inner.draining.clone(), self.inner.hub.lapsed());
+        let over = async move {
+            tokio::select! {
+                () = draining.cancelled() => {}
+                _ = lapsed.wait_for(|lapsed| *lapsed) => {}
+            }
+        };
+        Ok(Response::new(Box::pin(maps.take_until(over))))
     }
 
     async fn list_abuse(

@@ -173,7 +173,7 @@ impl ShardActor {
         let rooms = Cache::new(served.rooms_max);
         Context::with_receiver(mailbox).run(Self {
             served: Rc::new(served),
-            state: State::Closed(elsewhere(Term(0))),
+            state: State::Closed(Outcome::elsewhere(Term(0))),
             task: Task::None,
             last: false,
             rooms,
@@ -394,7 +394,7 @@ impl Handler<Settled> for ShardActor {
                 self.begin(opened, address);
             }
             Err(tenure) => {
-                self.state = State::Closed(elsewhere(Term(0)));
+                self.state = State::Closed(Outcome::elsewhere(Term(0)));
                 match tenure {
                     Some(tenure) => self.resign(tenure, address),
                     None => self.settle(),
@@ -424,7 +424,7 @@ impl Handler<Drain> for ShardActor {
         self.last |= last;
         match (&self.state, &mut self.task) {
             (State::Serving(serving), Task::None) => {
-                serving.gate.drain(elsewhere(serving.tenure.term()));
+                serving.gate.drain(Outcome::elsewhere(serving.tenure.term()));
                 self.task = Task::Draining(vec![done]);
             }
             (_, Task::Draining(waiting)) => waiting.push(done),
@@ -488,14 +488,14 @@ impl Handler<Ended> for ShardActor {
         let term = serving.tenure.term();
         match end {
             End::Drained => {
-                if let Some(tenure) = self.close(elsewhere(term)) {
+                if let Some(tenure) = self.close(Outcome::elsewhere(term)) {
                     self.resign(tenure, address);
                 }
             }
             End::Fenced => {
                 tracing::warn!(shard = shard.0, term = term.0, "lost tenure");
                 self.served.metrics.fenced();
-                if let Some(tenure) = self.close(elsewhere(term)) {
+                if let Some(tenure) = self.close(Outcome::elsewhere(term)) {
                     // Where this node's lease lapsed and nobody took over, the fence is still its own.
                     if matches!(self.task, Task::None) {
                         self.task = Task::Draining(Vec::new());
@@ -512,12 +512,5 @@ impl Handler<Ended> for ShardActor {
                 }
             }
         }
-    }
-}
-
-fn elsewhere(term: Term) -> Outcome {
-    Outcome::Elsewhere {
-        node: String::new(),
-        term: term.0,
     }
 }
