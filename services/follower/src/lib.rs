@@ -34,7 +34,7 @@ pub use consent::{Saying, Scope};
 pub use deliver::{Body, Item, Refused, Stored};
 pub use events::{Acks, Events};
 pub use pseudonyms::Pseudonymous;
-pub use serve::{serve, work};
+pub use serve::{serve, work, work_on};
 
 /// Milliseconds since the UNIX epoch.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;

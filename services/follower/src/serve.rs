@@ -1,6 +1,7 @@
 //! `nave-follower` at work.
 
 use daemon::Latch;
+use store::Database;
 use tier::process::{Program, bind};
 use tier::{Cluster, Tier};
 use tokio_util::sync::CancellationToken;
@@ -24,9 +25,22 @@ pub async fn serve(program: Program, config: Config) -> anyhow::Result<()> {
 /// # Errors
 /// As [`serve`].
 pub async fn work(config: Config, started: Latch, stop: CancellationToken) -> anyhow::Result<()> {
+    let database = stores::open_store(&config.store).await?;
+    work_on(database, config, started, stop).await
+}
+
+/// [`work`] on a store that is open already. Of the configuration's `store` only counts whether it is shared.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn work_on(
+    database: Database,
+    config: Config,
+    started: Latch,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let cluster = Cluster::join(config.cluster.clone(), Tier::Follower, stop.clone())?;
     let listener = bind(config.listen, "listen").await?;
-    let database = stores::open_store(&config.store).await?;
     let follower = Follower::new(config.domain.clone(), database.clone(), Follower::system_clock())
         .with_minimal_metadata(config.minimal_metadata)
         .with_others(config.store.is_shared());

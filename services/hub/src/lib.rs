@@ -18,6 +18,6 @@ pub use hub::keys::{BadKeys, HubKeys, NoRandomness, UnsupportedSuite};
 pub use hub::seal::SealError;
 pub use hub::{Arbiters, Clock, LocalTasks, Options, Spawner, SystemClock};
 pub use limits::GRPC_BYTES_MAX;
-pub use serve::{open_ledger, serve, work};
+pub use serve::{open_ledger, serve, work, work_on};
 pub use service::{HubParts, HubService, StartError};
 pub use shard::{BadSite, Incarnation, NodeOptions, Ownership, Site};

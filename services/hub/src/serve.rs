@@ -42,6 +42,20 @@ pub async fn serve(program: Program, config: Config) -> anyhow::Result<()> {
 /// # Errors
 /// As [`serve`].
 pub async fn work(config: Config, started: Latch, stop: CancellationToken) -> anyhow::Result<()> {
+    let database = stores::open_store(&config.store).await?;
+    Box::pin(work_on(database, config, started, stop)).await
+}
+
+/// [`work`] on a store that is open already. Of the configuration's `store` only counts whether it is shared.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn work_on(
+    database: Database,
+    config: Config,
+    started: Latch,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let inner = CancellationToken::new();
     let _ended = inner.clone().drop_guard();
     let keys = Arc::new(config.keys()?);
@@ -51,7 +65,6 @@ pub async fn work(config: Config, started: Latch, stop: CancellationToken) -> an
     let listener = bind(config.listen, "listen").await?;
     let link = link::Endpoint::bind(config.link, identity.clone(), roots.clone(), link::Limits::default())
         .with_context(|| format!("link: cannot bind UDP {}", config.link))?;
-    let database = stores::open_store(&config.store).await?;
     let shards = config.shards.map(std::num::NonZeroU32::get);
     let ledger = open_ledger(database.clone(), shards, SHARDS[usize::from(config.store.is_shared())]).await?;
 
