@@ -336,6 +336,7 @@ impl HubRpc for HubService {
         let (draining, mut lapsed) = (self.inner.draining.clone(), self.inner.hub.lapsed());
         let over = async move {
             tokio::select! {
+                biased;
                 () = draining.cancelled() => {}
                 _ = lapsed.wait_for(|lapsed| *lapsed) => {}
             }
