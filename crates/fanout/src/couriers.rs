@@ -62,6 +62,17 @@ impl std::fmt::Debug for Opening {
     }
 }
 
+/// What a report would go with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// Nothing: a transaction of its own.
+    Alone,
+    /// Entries that have to be made durable anyway: it goes along earlier, so that it seldom needs one of its own.
+    Entries,
+    /// There will be no further one.
+    Last,
+}
+
 /// What the committer writes in its next batch. Once that is durable it calls [`Couriers::reported`]; if it never is, the
 /// couriers are dropped with the shard.
 #[derive(Debug, Clone, Default)]
@@ -214,12 +225,17 @@ impl Couriers {
     }
 
     /// Takes what is to be made durable, if it is time for it: the tail is beyond its bounds, or cursors moved and the last
-    /// report was long enough ago. `now` takes whatever there is.
-    pub fn report(&self, now: bool) -> Option<Report> {
+    /// report was long enough ago for this occasion.
+    pub fn report(&self, occasion: Occasion) -> Option<Report> {
         let options = &self.shared.options;
         let mut state = self.shared.lock();
         let excess = state.tail.excess(options.tail_entries_max, options.tail_bytes_max);
-        let due = state.dirty && (now || state.reported.elapsed() >= options.report_every);
+        let rest = match occasion {
+            Occasion::Last => Duration::ZERO,
+            Occasion::Entries => options.report_every / 2,
+            Occasion::Alone => options.report_every,
+        };
+        let due = state.dirty && state.reported.elapsed() >= rest;
         if excess.is_none() && !due {
             return None;
         }

@@ -16,6 +16,6 @@ mod options;
 mod tail;
 mod transport;
 
-pub use couriers::{Couriers, Opening, Report};
+pub use couriers::{Couriers, Occasion, Opening, Report};
 pub use options::Options;
 pub use transport::{Acknowledged, Due, Failure, Refused, Transport};

@@ -15,7 +15,7 @@ pub struct Options {
     pub window_bytes_max: usize,
     /// Offsets remembered as acknowledged above a follower's low watermark.
     pub above_max: usize,
-    /// Cursors become durable at most this often, and at least this often while they change.
+    /// Cursors become durable at least this often while they change, and at most twice as often.
     pub report_every: Duration,
     /// The first wait after a failure is at most this long; each further one at most twice the one before.
     pub backoff_min: Duration,

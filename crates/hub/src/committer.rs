@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fanout::{Couriers, Report};
+use fanout::{Couriers, Occasion, Report};
 use ledger::{AppendError, Batch, Ledger, ShardLog};
 use shard::Tenure;
 use tokio::sync::Notify;
@@ -77,7 +77,12 @@ impl Committer {
     fn take(&self, last: bool) -> Group {
         let (entries_max, bytes_max) = (self.options.batch_entries_max, self.options.batch_bytes_max);
         let mut group = Group::default();
-        if let Some(mut report) = self.couriers.report(last) {
+        let occasion = match (last, self.gate.is_waited_at()) {
+            (true, _) => Occasion::Last,
+            (false, true) => Occasion::Entries,
+            (false, false) => Occasion::Alone,
+        };
+        if let Some(mut report) = self.couriers.report(occasion) {
             group.batch.cursors = std::mem::take(&mut report.cursors);
             group.batch.index = std::mem::take(&mut report.index);
             group.batch.tail_start = report.tail_start;

@@ -147,6 +147,11 @@ impl Gate {
         }
     }
 
+    /// Whether something decided waits for its batch.
+    pub(crate) fn is_waited_at(&self) -> bool {
+        !self.state.borrow().queue.is_empty()
+    }
+
     /// The oldest decided request, if `fits` says so.
     pub(crate) fn take_if(&self, fits: impl FnOnce(&Decided) -> bool) -> Option<Decided> {
         let mut state = self.state.borrow_mut();

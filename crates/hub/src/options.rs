@@ -17,6 +17,8 @@ pub struct Options {
     pub batch_bytes_max: usize,
     /// Rooms kept in memory by one group of shards; idle ones beyond it are dropped, longest unused first.
     pub rooms_max: usize,
+    /// From so many clients in a room on, its commits and GroupInfo are worked out apart from the thread of its group.
+    pub apart_from_clients: usize,
     /// What whoever is turned away is asked to wait.
     pub retry_after: Duration,
     /// The wait before the store is tried again after it failed; doubled up to 32 times as long.
@@ -38,6 +40,7 @@ impl Default for Options {
             batch_entries_max: 512,
             batch_bytes_max: 1 << 20,
             rooms_max: 10_000,
+            apart_from_clients: 64,
             retry_after: Duration::from_secs(1),
             reopen_after: Duration::from_millis(100),
             dependents_every: Duration::from_secs(10),

@@ -1,10 +1,13 @@
 //! Where shards run. Everything of a shard runs on the thread of its group, as local tasks.
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::thread;
 
-use actix::{ArbiterHandle, System};
+use actix::{Actor, Addr, ArbiterHandle, Handler, Message, SyncArbiter, SyncContext, System};
 use futures::future::LocalBoxFuture;
+
+use crate::{Job, Offload};
 
 /// What is run on a group's thread: made there, so that it need not be `Send`.
 pub type Work = Box<dyn FnOnce() -> LocalBoxFuture<'static, ()> + Send>;
@@ -17,12 +20,17 @@ pub trait Spawner: Send + Sync + 'static {
     /// Runs `work` on the thread of `group`, inside a [`tokio::task::LocalSet`]. Work given to a stopped spawner is
     /// dropped.
     fn spawn(&self, group: usize, work: Work);
+
+    /// Where to do what would keep a group's other rooms waiting. May outlive the spawner, and does nothing then.
+    fn offload(&self) -> Offload;
 }
 
-/// One actix arbiter, hence one thread, per group. Dropping it ends the threads and whatever runs there.
+/// One actix arbiter, hence one thread, per group, and as many threads for what is done apart. Dropping it ends the threads
+/// and whatever runs there.
 #[derive(Debug)]
 pub struct Arbiters {
     handles: Vec<ArbiterHandle>,
+    workers: Addr<Worker>,
     system: System,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -42,7 +50,8 @@ impl Arbiters {
                 Err(error) => return drop(ready.send(Err(error))),
             };
             let handles = arbiters.iter().map(actix::Arbiter::handle).collect();
-            if ready.send(Ok((handles, System::current()))).is_ok()
+            let workers = SyncArbiter::start(groups.max(1), || Worker);
+            if ready.send(Ok((handles, workers, System::current()))).is_ok()
                 && let Err(error) = runner.run()
             {
                 tracing::error!(%error, "the actor system ended badly");
@@ -54,9 +63,10 @@ impl Arbiters {
                 }
             }
         })?;
-        let (handles, system) = started.recv().map_err(io::Error::other)??;
+        let (handles, workers, system) = started.recv().map_err(io::Error::other)??;
         Ok(Self {
             handles,
+            workers,
             system,
             thread: Some(thread),
         })
@@ -74,6 +84,41 @@ impl Spawner for Arbiters {
         });
         if !ran {
             tracing::warn!(group, "work for a shard group that has stopped");
+        }
+    }
+
+    fn offload(&self) -> Offload {
+        let workers = self.workers.downgrade();
+        Offload::new(move |job| {
+            // A room gives one job at a time, so their number has a bound.
+            if let Some(workers) = workers.upgrade() {
+                workers.do_send(Order(job));
+            }
+        })
+    }
+}
+
+/// A thread for jobs.
+#[derive(Debug)]
+struct Worker;
+
+impl Actor for Worker {
+    type Context = SyncContext<Self>;
+}
+
+struct Order(Job);
+
+impl Message for Order {
+    type Result = ();
+}
+
+impl Handler<Order> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, Order(job): Order, _ctx: &mut Self::Context) {
+        // Whoever gave the job learns of it, and the thread is there for others.
+        if std::panic::catch_unwind(AssertUnwindSafe(job)).is_err() {
+            tracing::error!("what was done apart panicked");
         }
     }
 }
@@ -102,5 +147,9 @@ impl Spawner for LocalTasks {
 
     fn spawn(&self, _group: usize, work: Work) {
         tokio::task::spawn_local(work());
+    }
+
+    fn offload(&self) -> Offload {
+        Offload::new(|job| job())
     }
 }

@@ -161,6 +161,7 @@ async fn start(site: &Site, life: u64) -> Option<(Node, Hub)> {
 fn options_of(site: &Site) -> hub::Options {
     hub::Options {
         rooms_max: site.rooms_max,
+        apart_from_clients: 2,
         retry_after: Duration::from_millis(100),
         reopen_after: Duration::from_millis(50),
         fanout: fanout::Options {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fanout::{Acknowledged, Couriers, Due, Failure, Opening, Options, Refused, Transport};
+use fanout::{Acknowledged, Couriers, Due, Failure, Occasion, Opening, Options, Refused, Transport};
 use ledger::{Batch, Change, Founding, Ledger, LedgerId, Offset, Prepared, ShardLog};
 use mimi::Provider;
 use room::{Chain, Digest, Entry, EntryKind, Epoch, Millis, Recipient, Recipients, Seq, Shown};
@@ -215,7 +215,7 @@ impl World {
 
     async fn commit(&mut self, entries: Vec<Entry>) {
         let mut batch = Batch::default();
-        let report = self.couriers.report(false);
+        let report = self.couriers.report(Occasion::Alone);
         if let Some(report) = &report {
             batch.cursors = report.cursors.clone();
             batch.index = report.index.clone();

@@ -1,5 +1,5 @@
-//! The actor of one room in memory: reserve a place, decide, apply, push. Nothing is awaited while deciding; the mailbox
-//! rests only while the room is loaded, while other rooms are looked at, and while one of its large values is staged.
+//! The actor of one room in memory: reserve a place, decide, apply, push. The mailbox rests only while the room is loaded,
+//! while something is decided that takes long, while other rooms are looked at, and while one of its large values is staged.
 
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
@@ -8,7 +8,7 @@ use actix::dev::channel;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use ledger::{AppendError, Change, Prepared, Rooms, Unstaged, Write};
 use mimi::RoomUri;
-use room::{Answer, Append, Applied, Decision, Refusal, Room};
+use room::{Answer, Append, Applied, Command, Decision, Keys, Millis, Refusal, Room};
 use shard::Tenure;
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ use super::shard::Serving;
 use super::ties::{LoadError, Sides, load};
 use super::{Ask, Served, chain};
 use crate::gate::{Decided, Gate, Place, Reply, Shut};
-use crate::{Outcome, Request};
+use crate::{Options, Outcome, Request};
 
 enum State {
     /// The mailbox rests meanwhile.
@@ -24,6 +24,61 @@ enum State {
     /// The ledger knows no such room.
     Absent,
     Open(Box<Room>),
+    /// It is decided apart. The mailbox rests meanwhile.
+    Away,
+}
+
+impl State {
+    /// What becomes of a request, in memory.
+    fn decide(
+        &mut self,
+        request: Request,
+        id: &RoomUri,
+        keys: &dyn Keys,
+        now: Millis,
+        options: &Options,
+    ) -> Result<Step, Outcome> {
+        match (self, request) {
+            (Self::Loading | Self::Away, _) => unreachable!("the mailbox rests while the room is not here"),
+            (Self::Absent, Request::Command(_) | Request::Follow) => Err(Outcome::UnknownRoom),
+            (Self::Absent, Request::Found(founding)) => {
+                let (room, applied) = Room::found(id.clone(), founding, now, keys).map_err(Outcome::Refused)?;
+                if room.view().is_minimal_metadata() && !options.minimal_metadata {
+                    let refusal = Refusal::NotAllowed("minimal-metadata rooms are switched off here");
+                    return Err(Outcome::Refused(refusal));
+                }
+                Ok(Step::Take(Taken::Room(Box::new(room), applied)))
+            }
+            (Self::Open(room), Request::Found(founding)) if room.is_as_founded(&founding) => {
+                Ok(Step::Answer(Outcome::Answer(Answer::Founded)))
+            }
+            (Self::Open(room), Request::Found(founding)) if room.is_ended() => {
+                let succeeded = room.succeed(&founding, keys);
+                succeeded.map(Step::Applied).map_err(Outcome::Refused)
+            }
+            (Self::Open(_), Request::Found(_)) => Err(Outcome::RoomExists),
+            (Self::Open(room), Request::Command(command)) => match room.decide(&command, now, keys) {
+                Ok(Decision::Append(append)) => Ok(Step::Take(Taken::Append(append))),
+                Ok(Decision::Answer(answer)) => Ok(Step::Answer(Outcome::Answer(answer))),
+                Err(refusal) => Err(Outcome::Refused(refusal)),
+            },
+            (Self::Open(room), Request::Follow) => Ok(match room.outlook().parent() {
+                Some(parent) => Step::Follow(parent),
+                None => Step::Answer(Outcome::Answer(Answer::Followed)),
+            }),
+        }
+    }
+
+    /// Whether that may take so long that other rooms would notice: a group's signatures are verified, or its tree encrypted.
+    fn takes_long(&self, request: &Request, options: &Options) -> bool {
+        match (self, request) {
+            (Self::Open(room), Request::Command(Command::Update { .. } | Command::GroupInfo { .. })) => {
+                room.outlook().client_count() >= options.apart_from_clients
+            }
+            (_, Request::Found(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 /// See the module.
@@ -52,37 +107,48 @@ impl RoomActor {
         })
     }
 
-    /// What becomes of a request, now, in memory.
-    fn decide(&mut self, request: Request) -> Result<Step, Outcome> {
-        let now = self.served.clock.now();
-        let keys = &*self.served.keys;
-        match (&mut self.state, request) {
-            (State::Loading, _) => unreachable!("the mailbox rests while the room is loaded"),
-            (State::Absent, Request::Command(_) | Request::Follow) => Err(Outcome::UnknownRoom),
-            (State::Absent, Request::Found(founding)) => {
-                let (room, applied) = Room::found(self.id.clone(), founding, now, keys).map_err(|r| self.refuse(r))?;
-                if room.view().is_minimal_metadata() && !self.served.options.minimal_metadata {
-                    return Err(self.refuse(Refusal::NotAllowed("minimal-metadata rooms are switched off here")));
-                }
-                Ok(Step::Take(Taken::Room(Box::new(room), applied)))
+    fn decide_here(&mut self, request: Request, asked: Asked, ctx: &mut Context<Self>) {
+        let served = &self.served;
+        let decided = self
+            .state
+            .decide(request, &self.id, &*served.keys, served.clock.now(), &served.options);
+        self.go_on(decided, asked, ctx);
+    }
+
+    /// Decides where no other room is kept waiting; the mailbox rests meanwhile.
+    fn decide_apart(&mut self, request: Request, asked: Asked, ctx: &mut Context<Self>) {
+        let mut state = std::mem::replace(&mut self.state, State::Away);
+        let (offload, options) = (self.served.offload.clone(), self.served.options.clone());
+        let (id, keys, now) = (self.id.clone(), self.served.keys.clone(), self.served.clock.now());
+        let decided = async move {
+            let decide = move || {
+                let decided = state.decide(request, &id, &*keys, now, &options);
+                (state, decided)
+            };
+            offload.done(decide).await
+        };
+        let decided = decided.into_actor(self).map(move |decided, actor, ctx| match decided {
+            Some((state, decided)) => {
+                actor.state = state;
+                actor.go_on(decided, asked, ctx);
             }
-            (State::Open(room), Request::Found(founding)) if room.is_as_founded(&founding) => {
-                Ok(Step::Answer(Outcome::Answer(Answer::Founded)))
+            // The room is gone with its thread.
+            None => {
+                asked.reply.send(actor.served.unavailable());
+                ctx.stop();
             }
-            (State::Open(room), Request::Found(founding)) if room.is_ended() => {
-                let succeeded = room.succeed(&founding, keys);
-                succeeded.map(Step::Applied).map_err(|refusal| self.refuse(refusal))
-            }
-            (State::Open(_), Request::Found(_)) => Err(Outcome::RoomExists),
-            (State::Open(room), Request::Command(command)) => match room.decide(&command, now, keys) {
-                Ok(Decision::Append(append)) => Ok(Step::Take(Taken::Append(append))),
-                Ok(Decision::Answer(answer)) => Ok(Step::Answer(Outcome::Answer(answer))),
-                Err(refusal) => Err(self.refuse(refusal)),
-            },
-            (State::Open(room), Request::Follow) => Ok(match room.outlook().parent() {
-                Some(parent) => Step::Follow(parent),
-                None => Step::Answer(Outcome::Answer(Answer::Followed)),
-            }),
+        });
+        ctx.wait(decided);
+    }
+
+    fn go_on(&mut self, decided: Result<Step, Outcome>, asked: Asked, ctx: &mut Context<Self>) {
+        match decided {
+            Ok(Step::Take(taken)) => self.take(taken, asked, ctx),
+            Ok(Step::Applied(applied)) => self.submit(applied, None, asked, ctx),
+            Ok(Step::Follow(parent)) => self.follow(parent, asked, ctx),
+            Ok(Step::Answer(outcome)) => asked.answer(outcome),
+            Err(Outcome::Refused(refusal)) => asked.answer(self.refuse(refusal)),
+            Err(outcome) => asked.answer(outcome),
         }
     }
 
@@ -103,7 +169,7 @@ impl RoomActor {
         };
         let before = match &self.state {
             State::Open(room) => Sides::of(room),
-            State::Absent | State::Loading => Sides::none(),
+            State::Absent | State::Loading | State::Away => Sides::none(),
         };
         let demands = before.demands(view);
         if demands.are_none() {
@@ -127,7 +193,7 @@ impl RoomActor {
                 applied
             }
             (Taken::Append(append), State::Open(room)) => room.apply(*append, &*self.served.keys),
-            (Taken::Append(_), State::Loading | State::Absent) => unreachable!("an open room stays open"),
+            (Taken::Append(_), State::Loading | State::Absent | State::Away) => unreachable!("an open room stays open"),
         };
         self.submit(applied, before, asked, ctx);
     }
@@ -244,13 +310,16 @@ impl Actor for RoomActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let (rooms, tenure, id) = (self.rooms.clone(), self.tenure.clone(), self.id.clone());
+        let offload = self.served.offload.clone();
         let begun = Instant::now();
         let load = async move {
             let tenure = tenure.upgrade().ok_or(LoadError::Read(AppendError::Fenced))?;
-            match rooms.load(&tenure, &id).await.map_err(LoadError::Read)? {
-                Some(rows) => Room::open(id, rows).map(Some).map_err(LoadError::Corrupt),
-                None => Ok(None),
-            }
+            let Some(rows) = rooms.load(&tenure, &id).await.map_err(LoadError::Read)? else {
+                return Ok(None);
+            };
+            let opened = offload.done(move || Room::open(id, rows)).await;
+            let opened = opened.ok_or(LoadError::Stopped)?;
+            opened.map(Some).map_err(LoadError::Corrupt)
         };
         let loaded = load.into_actor(self).map(move |loaded, actor, ctx| match loaded {
             Ok(room) => {
@@ -285,11 +354,10 @@ impl Handler<Ask> for RoomActor {
             place,
             reply: ask.reply,
         };
-        match self.decide(ask.request) {
-            Ok(Step::Take(taken)) => self.take(taken, asked, ctx),
-            Ok(Step::Applied(applied)) => self.submit(applied, None, asked, ctx),
-            Ok(Step::Follow(parent)) => self.follow(parent, asked, ctx),
-            Ok(Step::Answer(outcome)) | Err(outcome) => asked.answer(outcome),
+        if self.state.takes_long(&ask.request, &self.served.options) {
+            self.decide_apart(ask.request, asked, ctx);
+        } else {
+            self.decide_here(ask.request, asked, ctx);
         }
     }
 }

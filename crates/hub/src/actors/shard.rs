@@ -22,7 +22,7 @@ use crate::gate::Gate;
 use crate::hub::{Parts, StartError};
 use crate::metrics::Metrics;
 use crate::roster::Roster;
-use crate::{Clock, Options, Outcome};
+use crate::{Clock, Offload, Options, Outcome};
 
 /// What a shard's actor is made of.
 pub(crate) struct Served {
@@ -32,6 +32,7 @@ pub(crate) struct Served {
     pub(crate) options: Options,
     pub(crate) metrics: Metrics,
     pub(crate) ledger: Ledger,
+    pub(crate) offload: Offload,
     node: Node,
     roster: Roster,
     dependents: Arc<Notify>,
@@ -109,6 +110,7 @@ impl Served {
             options: parts.options.clone(),
             metrics: metrics.clone(),
             ledger: parts.ledger.clone(),
+            offload: parts.spawner.offload(),
             node: parts.node.clone(),
             roster: roster.clone(),
             dependents: dependents.clone(),

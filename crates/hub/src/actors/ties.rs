@@ -17,6 +17,8 @@ pub(super) enum LoadError {
     Read(#[source] AppendError),
     #[error("open the room")]
     Corrupt(#[source] Corrupt),
+    #[error("the threads that open rooms have ended")]
+    Stopped,
 }
 
 /// A room as others have to do with it: as it is, and as it is when everything pending is committed.

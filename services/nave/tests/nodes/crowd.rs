@@ -97,6 +97,12 @@ impl Client {
         self.until("the messages", all).await;
     }
 
+    /// Waits until it was shown this message of a room.
+    pub(crate) async fn reads(&self, room: &RoomUri, message: &Bytes) {
+        let there = || self.shown(room).messages.contains(message);
+        self.until("a message", there).await;
+    }
+
     async fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let mut progress = self.progress.clone();
         let waited = tokio::time::timeout(PATIENCE, progress.wait_for(|_| holds())).await;

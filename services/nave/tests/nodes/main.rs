@@ -22,6 +22,15 @@ async fn hubs_that_die_hang_and_leave_lose_and_repeat_nothing_on_a_store_in_memo
     cluster.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn while_no_hub_reaches_the_store_clients_are_told_to_come_back_and_afterwards_they_are_served() {
+    let root = tempfile::tempdir().unwrap();
+    let site = site::Site::make(root.path(), "fdb:in-memory");
+    let mut cluster = inside::Inside::set_up(&site).await;
+    Box::pin(scenario::be_away(&site, &mut cluster)).await;
+    cluster.end().await;
+}
+
 #[cfg(feature = "fdb")]
 #[tokio::test(flavor = "multi_thread")]
 async fn hubs_that_die_hang_and_leave_lose_and_repeat_nothing_on_foundationdb() {

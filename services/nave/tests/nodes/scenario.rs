@@ -9,9 +9,9 @@ use client::mls::{Member, Submitted};
 use mimi::RoomUri;
 
 use crate::crowd::Crowd;
-use crate::load::Load;
+use crate::load::{Load, say};
 use crate::shards::Shards;
-use crate::site::Site;
+use crate::site::{HUBS, Site};
 
 /// The longest that a room accepts nothing after its hub was killed: the lease of 3 s, the takeover, the pauses of edges and
 /// clients, and all of it on a machine that is busy with something else.
@@ -85,6 +85,40 @@ pub(crate) async fn play(site: &Site, cluster: &mut impl Cluster) {
     let accepted = load.stop(&crowd.rooms).await;
     check(&crowd, &accepted).await;
     step("everything arrived");
+}
+
+/// No hub reaches the store for a while, by which every lease lapses.
+pub(crate) async fn be_away(site: &Site, cluster: &mut impl Cluster) {
+    let shards = Shards::new(site);
+    let crowd = Crowd::gather(site, &shards.a_room_at_each().await).await;
+    for hub in 0..HUBS {
+        cluster.cut_off(hub).await;
+    }
+    for (client, room) in crowd.clients.iter().zip(&crowd.rooms) {
+        let content = Bytes::from(format!("{} while the store is away", client.uri));
+        let body = client.session.member(|member| member.send(room, &content)).unwrap();
+        let answer = client.api.submit(&client.uri, room, body.clone()).await;
+        let told = matches!(
+            answer,
+            Err(ApiError::Overloaded {
+                retry_after: Some(after)
+            }) if !after.is_zero()
+        );
+        assert!(told, "{answer:?}");
+    }
+    for hub in 0..HUBS {
+        cluster.heal(hub).await;
+    }
+    for (client, room) in crowd.clients.iter().zip(&crowd.rooms) {
+        let said = say(client, room, 0).await;
+        for reader in &crowd.clients {
+            reader.reads(room, &said).await;
+            // What nobody was told of may have been accepted, and then it comes before.
+            let messages = reader.shown(room).messages;
+            assert!(messages.len() <= 2 && messages.last() == Some(&said), "{messages:?}");
+            assert!(reader.faults().is_empty(), "{:?}", reader.faults());
+        }
+    }
 }
 
 /// Somebody commits in each room.
