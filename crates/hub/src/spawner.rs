@@ -87,10 +87,13 @@ impl Spawner for Arbiters {
         }
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a room gives one job at a time, so the jobs have a bound"
+    )]
     fn offload(&self) -> Offload {
         let workers = self.workers.downgrade();
         Offload::new(move |job| {
-            // A room gives one job at a time, so their number has a bound.
             if let Some(workers) = workers.upgrade() {
                 workers.do_send(Order(job));
             }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use client::api::ApiError;
-use client::mls::{Member, Submitted};
+use client::mls::{Member, MemberError, Submitted};
+use futures::future::join_all;
 use mimi::RoomUri;
 
 use crate::crowd::Crowd;
@@ -91,13 +92,22 @@ pub(crate) async fn play(site: &Site, cluster: &mut impl Cluster) {
 pub(crate) async fn be_away(site: &Site, cluster: &mut impl Cluster) {
     let shards = Shards::new(site);
     let crowd = Crowd::gather(site, &shards.a_room_at_each().await).await;
+    let mut bodies = Vec::new();
+    for (client, room) in crowd.clients.iter().zip(&crowd.rooms) {
+        let content = Bytes::from(format!("{} while the store is away", client.uri));
+        bodies.push(loop {
+            match client.session.member(|member| member.send(room, &content)) {
+                Err(MemberError::PendingProposals) => client.session.self_update(room).await.unwrap(),
+                encrypted => break encrypted.unwrap(),
+            };
+        });
+    }
     for hub in 0..HUBS {
         cluster.cut_off(hub).await;
     }
-    for (client, room) in crowd.clients.iter().zip(&crowd.rooms) {
-        let content = Bytes::from(format!("{} while the store is away", client.uri));
-        let body = client.session.member(|member| member.send(room, &content)).unwrap();
-        let answer = client.api.submit(&client.uri, room, body.clone()).await;
+    let clients = crowd.clients.iter().zip(&crowd.rooms).zip(bodies);
+    let answers = clients.map(|((client, room), body)| client.api.submit(&client.uri, room, body));
+    for answer in join_all(answers).await {
         let told = matches!(
             answer,
             Err(ApiError::Overloaded {
