@@ -99,6 +99,25 @@ async fn cursors_become_durable_within_the_interval_without_new_entries() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cursors_go_along_with_entries_from_half_the_interval_on_and_not_before() {
+    for (after, durable) in [(40, false), (60, true)] {
+        let options = Options {
+            report_every: Duration::from_millis(100),
+            ..Options::default()
+        };
+        let mut world = World::new(options).await;
+        world.append("one", &[B]).await;
+        world.settle_once().await;
+        assert_eq!(cursor(&world, "b").await.next, Offset(1));
+        world.append("one", &[B]).await;
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        world.append("one", &[B]).await;
+        let next = if durable { Offset(2) } else { Offset(1) };
+        assert_eq!(cursor(&world, "b").await.next, next, "{after} ms after the last report");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_restart_a_courier_goes_on_at_the_durable_cursor() {
     let mut world = World::new(Options::default()).await;
     for _ in 0..5 {

@@ -77,7 +77,7 @@ impl Committer {
     fn take(&self, last: bool) -> Group {
         let (entries_max, bytes_max) = (self.options.batch_entries_max, self.options.batch_bytes_max);
         let mut group = Group::default();
-        let occasion = match (last, self.gate.is_waited_at()) {
+        let occasion = match (last, self.gate.has_writes()) {
             (true, _) => Occasion::Last,
             (false, true) => Occasion::Entries,
             (false, false) => Occasion::Alone,

@@ -147,9 +147,9 @@ impl Gate {
         }
     }
 
-    /// Whether something decided waits for its batch.
-    pub(crate) fn is_waited_at(&self) -> bool {
-        !self.state.borrow().queue.is_empty()
+    /// Whether a change waits to be made durable.
+    pub(crate) fn has_writes(&self) -> bool {
+        self.state.borrow().queue.iter().any(|decided| decided.write.is_some())
     }
 
     /// The oldest decided request, if `fits` says so.

@@ -215,7 +215,11 @@ impl World {
 
     async fn commit(&mut self, entries: Vec<Entry>) {
         let mut batch = Batch::default();
-        let report = self.couriers.report(Occasion::Alone);
+        let occasion = match entries.is_empty() {
+            true => Occasion::Alone,
+            false => Occasion::Entries,
+        };
+        let report = self.couriers.report(occasion);
         if let Some(report) = &report {
             batch.cursors = report.cursors.clone();
             batch.index = report.index.clone();
