@@ -13,7 +13,7 @@ use shard::Tenure;
 use tokio::time::Instant;
 
 use super::shard::Serving;
-use super::ties::{LoadError, Sides, load};
+use super::ties::{LoadError, Sides, load, open};
 use super::{Ask, Served, chain};
 use crate::gate::{Decided, Gate, Place, Reply, Shut};
 use crate::{Options, Outcome, Request};
@@ -175,8 +175,9 @@ impl RoomActor {
         if demands.are_none() {
             return self.carry_out(taken, Some(before), asked, ctx);
         }
-        let (ledger, rooms) = (self.served.ledger.clone(), self.rooms.clone());
-        let met = demands.meet(self.id.clone(), view.clone(), ledger, rooms, self.tenure.clone());
+        let (ledger, offload) = (self.served.ledger.clone(), self.served.offload.clone());
+        let (rooms, tenure) = (self.rooms.clone(), self.tenure.clone());
+        let met = demands.meet(self.id.clone(), view.clone(), ledger, offload, rooms, tenure);
         let met = met.into_actor(self).map(move |met, actor, ctx| match met {
             Ok(Ok(())) => actor.carry_out(taken, Some(before), asked, ctx),
             Ok(Err(refusal)) => asked.answer(actor.refuse(refusal)),
@@ -200,8 +201,8 @@ impl RoomActor {
 
     /// Has the room follow its parent as that is now; the mailbox rests while it is read.
     fn follow(&self, parent: RoomUri, asked: Asked, ctx: &mut Context<Self>) {
-        let ledger = self.served.ledger.clone();
-        let loaded = async move { load(&ledger, parent).await };
+        let (ledger, offload) = (self.served.ledger.clone(), self.served.offload.clone());
+        let loaded = async move { load(&ledger, &offload, parent).await };
         let loaded = loaded.into_actor(self).map(|loaded, actor, ctx| match loaded {
             Ok(parent) => {
                 let State::Open(room) = &mut actor.state else {
@@ -317,9 +318,7 @@ impl Actor for RoomActor {
             let Some(rows) = rooms.load(&tenure, &id).await.map_err(LoadError::Read)? else {
                 return Ok(None);
             };
-            let opened = offload.done(move || Room::open(id, rows)).await;
-            let opened = opened.ok_or(LoadError::Stopped)?;
-            opened.map(Some).map_err(LoadError::Corrupt)
+            open(&offload, id, rows).await.map(Some)
         };
         let loaded = load.into_actor(self).map(move |loaded, actor, ctx| match loaded {
             Ok(room) => {

@@ -7,8 +7,10 @@ use std::sync::Weak;
 use ledger::{AppendError, Ledger, Membership, Rooms, Tie};
 use mimi::RoomUri;
 use policy::RoomView;
-use room::{Corrupt, Refusal, Room};
+use room::{Corrupt, Refusal, Room, Row, RowId};
 use shard::Tenure;
+
+use crate::Offload;
 
 /// Why a room was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -108,11 +110,14 @@ impl Demands {
         id: RoomUri,
         view: RoomView,
         ledger: Ledger,
+        offload: Offload,
         rooms: Rooms,
         tenure: Weak<Tenure>,
     ) -> Result<Result<(), Refusal>, LoadError> {
         if let Some(parent) = self.parent {
-            let parent = load(&ledger, parent).await?.filter(|parent| !parent.is_over());
+            let parent = load(&ledger, &offload, parent)
+                .await?
+                .filter(|parent| !parent.is_over());
             let Some(parent) = parent else {
                 return Ok(Err(Refusal::NotAllowed("a parent room that is not there")));
             };
@@ -132,9 +137,16 @@ impl Demands {
 }
 
 /// A room as it is durable, wherever its shard is.
-pub(super) async fn load(ledger: &Ledger, room: RoomUri) -> Result<Option<Room>, LoadError> {
+pub(super) async fn load(ledger: &Ledger, offload: &Offload, room: RoomUri) -> Result<Option<Room>, LoadError> {
     let rows = ledger.room(&room).await;
-    let rows = rows.map_err(|error| LoadError::Read(error.into()))?;
-    let opened = rows.map(|rows| Room::open(room, rows)).transpose();
-    opened.map_err(LoadError::Corrupt)
+    match rows.map_err(|error| LoadError::Read(error.into()))? {
+        Some(rows) => open(offload, room, rows).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Opens a room from its rows, where no other room is kept waiting.
+pub(super) async fn open(offload: &Offload, room: RoomUri, rows: Vec<(RowId, Row)>) -> Result<Room, LoadError> {
+    let opened = offload.done(move || Room::open(room, rows)).await;
+    opened.ok_or(LoadError::Stopped)?.map_err(LoadError::Corrupt)
 }
