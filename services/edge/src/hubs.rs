@@ -7,28 +7,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use proto::hub::hub_client::HubClient;
-use proto::hub::{Elsewhere, Refused, RoomRequest, ShardsRequest, room_response::Outcome};
-use route::{Owner, ShardMap, Shards};
+use proto::hub::{Elsewhere, Refused, RoomRequest, ShardOwner, ShardsRequest, room_response::Outcome};
+use route::{Course, Nodes, Owner, ShardId, ShardMap, Shards};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::limits::{GRPC_BYTES_MAX, RETRY_AFTER};
 use crate::metrics::Metrics;
 use crate::reply::{self, Reply};
-
-/// Pauses before a request is brought again; the last one repeats. A takeover takes seconds, a hand-over much less.
-const PAUSES: [Duration; 4] = [
-    Duration::from_millis(1),
-    Duration::from_millis(20),
-    Duration::from_millis(100),
-    Duration::from_millis(400),
-];
 
 /// A shard map broken off is asked for again, from another node, after this long.
 const RESUBSCRIBE: Duration = Duration::from_millis(200);
@@ -42,19 +33,17 @@ pub type Dialer = Arc<dyn Fn(&str) -> HubClient<Channel> + Send + Sync>;
 /// The hub's nodes.
 pub struct Hubs {
     way: Way,
-    turn: AtomicUsize,
     known: RwLock<Known>,
 }
 
 enum Way {
     Only(HubClient<Channel>),
-    Cluster { seeds: Vec<String>, dial: Dialer },
+    Cluster(Dialer),
 }
 
 #[derive(Default)]
 struct Known {
-    shards: Option<Shards>,
-    map: ShardMap,
+    nodes: Nodes,
     /// The node whose map is being followed.
     source: Option<String>,
     clients: BTreeMap<String, HubClient<Channel>>,
@@ -63,7 +52,7 @@ struct Known {
 impl From<HubClient<Channel>> for Hubs {
     /// One node that owns every shard, and is there whenever we are.
     fn from(only: HubClient<Channel>) -> Self {
-        Self::by(Way::Only(sized(only)))
+        Self::by(Way::Only(sized(only)), Vec::new())
     }
 }
 
@@ -71,14 +60,17 @@ impl Hubs {
     /// Several nodes, of which some are always found at one of `seeds`; the others are learned from them. Without a seed
     /// no request is answered.
     pub fn of_cluster(seeds: Vec<String>, dial: Dialer) -> Self {
-        Self::by(Way::Cluster { seeds, dial })
+        Self::by(Way::Cluster(dial), seeds)
     }
 
-    fn by(way: Way) -> Self {
+    fn by(way: Way, seeds: Vec<String>) -> Self {
+        let known = Known {
+            nodes: Nodes::found_at(seeds, rand::random::<u16>().into()),
+            ..Known::default()
+        };
         Self {
             way,
-            turn: AtomicUsize::new(rand::random::<u16>().into()),
-            known: RwLock::default(),
+            known: RwLock::new(known),
         }
     }
 
@@ -103,40 +95,10 @@ impl Hubs {
         while let Some(map) = maps.message().await? {
             self.write(|known| {
                 known.source = Some(node.to_owned());
-                self.learn(known, map);
+                known.learn(map);
             });
         }
         Ok(())
-    }
-
-    /// Takes a map, but for owners of whom something newer is known. Clients of nodes that are gone are let go.
-    fn learn(&self, known: &mut Known, map: proto::hub::ShardMap) {
-        let key = <[u8; 16]>::try_from(&*map.hash_key).ok();
-        known.shards = key.and_then(|key| Shards::new(map.shards, key).ok());
-        let newer = std::mem::replace(
-            &mut known.map,
-            ShardMap {
-                version: map.version,
-                owners: BTreeMap::new(),
-            },
-        );
-        for owner in map.owners {
-            let (shard, told) = (
-                route::ShardId(owner.shard),
-                Owner {
-                    node: owner.node,
-                    term: owner.term,
-                },
-            );
-            let before = newer.owner(shard).filter(|before| before.term > told.term);
-            known.map.owners.insert(shard, before.cloned().unwrap_or(told));
-        }
-        if let Way::Cluster { seeds, .. } = &self.way {
-            let owners = &known.map.owners;
-            known
-                .clients
-                .retain(|node, _| seeds.contains(node) || owners.values().any(|owner| owner.node == *node));
-        }
     }
 
     /// Brings a request to the owner of its room: the draft's answer, or what to say instead.
@@ -146,36 +108,32 @@ impl Hubs {
         patience: Duration,
         metrics: &Metrics,
     ) -> Result<Bytes, Reply> {
-        let mut moving = false;
+        let room = &request.room;
+        let mut course = self.read(|known| Course::to(room, &known.nodes));
         let call = async {
-            let mut node = self.owner(&request.room).unwrap_or_else(|| self.other_than(""));
-            let last = PAUSES[PAUSES.len() - 1];
-            for pause in PAUSES.into_iter().chain(std::iter::repeat(last)) {
-                let response = self.client(&node).call(traced(request.clone())).await;
+            loop {
+                let response = self.client(course.node()).call(traced(request.clone())).await;
                 match response.map(|response| response.into_inner().outcome) {
                     Ok(Some(Outcome::Answer(body))) => return Ok(body),
                     Ok(Some(Outcome::Refused(refused))) => return Err(refusal(refused)),
-                    Ok(Some(Outcome::Elsewhere(elsewhere))) => {
+                    Ok(Some(Outcome::Elsewhere(Elsewhere { node, term }))) => {
                         metrics.redirected();
-                        self.note(&request.room, elsewhere);
+                        self.write(|known| known.nodes.note(room, Owner { node, term }));
                     }
                     Ok(None) => return Err(Reply::refused(500, "internal failure")),
                     Err(status) if self.may_be_elsewhere(&status) => {
-                        tracing::debug!(%status, %node, "a hub node was lost");
+                        tracing::debug!(%status, node = course.node(), "a hub node was lost");
                         metrics.brought_again();
                     }
                     Err(status) => return Err(Reply::of_status(&status)),
                 }
-                moving = true;
-                tokio::time::sleep(pause).await;
-                let owner = self.owner(&request.room).filter(|owner| *owner != node);
-                node = owner.unwrap_or_else(|| self.other_than(&node));
+                tokio::time::sleep(course.leave()).await;
+                self.read(|known| course.turn(room, &known.nodes));
             }
-            Err(Reply::unavailable("the room is changing its owner"))
         };
         let answered = tokio::time::timeout(patience, call).await;
         answered.unwrap_or_else(|_| {
-            Err(Reply::unavailable(match moving {
+            Err(Reply::unavailable(match course.has_turned() {
                 true => "the room is changing its owner",
                 false => "overloaded",
             }))
@@ -188,50 +146,19 @@ impl Hubs {
         self.client(&source.unwrap_or_else(|| self.other_than("")))
     }
 
-    fn owner(&self, room: &str) -> Option<String> {
-        self.read(|known| {
-            let owner = known.map.owner(known.shards.as_ref()?.of(room))?;
-            (!owner.node.is_empty()).then(|| owner.node.clone())
-        })
-    }
-
-    /// The next of all known nodes, and not `node` if there is another.
     fn other_than(&self, node: &str) -> String {
-        let Way::Cluster { seeds, .. } = &self.way else {
-            return String::new();
-        };
-        let mut nodes = seeds.clone();
-        self.read(|known| nodes.extend(known.map.owners.values().map(|owner| owner.node.clone())));
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes.retain(|other| !other.is_empty() && other != node);
-        if nodes.is_empty() {
-            return node.to_owned();
-        }
-        nodes.swap_remove(self.turn.fetch_add(1, Ordering::Relaxed) % nodes.len())
-    }
-
-    fn note(&self, room: &str, Elsewhere { node, term }: Elsewhere) {
-        if node.is_empty() {
-            return;
-        }
-        self.write(|known| {
-            if let Some(shard) = known.shards.as_ref().map(|shards| shards.of(room)) {
-                known.map.note(shard, Owner { node, term });
-            }
-        });
+        self.read(|known| known.nodes.other_than(node))
     }
 
     /// Whether the node was lost before it answered, or does not take requests.
     fn may_be_elsewhere(&self, status: &tonic::Status) -> bool {
-        matches!(self.way, Way::Cluster { .. })
-            && (status.code() == tonic::Code::Unavailable || reply::is_broken(status))
+        matches!(self.way, Way::Cluster(_)) && (status.code() == tonic::Code::Unavailable || reply::is_broken(status))
     }
 
     fn client(&self, node: &str) -> HubClient<Channel> {
         let dial = match &self.way {
             Way::Only(only) => return only.clone(),
-            Way::Cluster { dial, .. } => dial,
+            Way::Cluster(dial) => dial,
         };
         if let Some(client) = self.read(|known| known.clients.get(node).cloned()) {
             return client;
@@ -251,6 +178,25 @@ impl Hubs {
 
     fn write<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
         change(&mut self.known.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Known {
+    /// Takes a map. Clients of nodes that are gone are let go.
+    fn learn(&mut self, map: proto::hub::ShardMap) {
+        let key = <[u8; 16]>::try_from(&*map.hash_key).ok();
+        let shards = key.and_then(|key| Shards::new(map.shards, key).ok());
+        let owner = |owner: ShardOwner| {
+            let ShardOwner { shard, node, term } = owner;
+            (ShardId(shard), Owner { node, term })
+        };
+        let told = ShardMap {
+            version: map.version,
+            owners: map.owners.into_iter().map(owner).collect(),
+        };
+        self.nodes.learn(shards, told);
+        let nodes = &self.nodes;
+        self.clients.retain(|node, _| nodes.has(node));
     }
 }
 

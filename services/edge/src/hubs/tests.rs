@@ -9,9 +9,7 @@ use std::sync::Mutex;
 use futures::{Stream, stream};
 use hyper_util::rt::TokioIo;
 use proto::hub::hub_server::{Hub, HubServer};
-use proto::hub::{
-    CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomResponse, ShardOwner,
-};
+use proto::hub::{CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomResponse};
 use tokio::sync::watch;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status};
@@ -131,7 +129,7 @@ impl World {
     }
 
     async fn knows_owner(&self, node: &str) {
-        while self.hubs.owner(ROOM).as_deref() != Some(node) {
+        while self.hubs.read(|known| known.nodes.owner(ROOM) != Some(node)) {
             tokio::task::yield_now().await;
         }
     }
