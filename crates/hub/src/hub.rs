@@ -10,7 +10,7 @@ use ledger::Ledger;
 use mimi::{Provider, RoomUri};
 use room::Keys;
 use route::{Owner, ShardId, ShardMap, Shards};
-use shard::{Node, Ownership, Term};
+use shard::{Lapse, Node, Ownership, Term};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -172,7 +172,7 @@ impl Hub {
                 let outcome = tokio::select! {
                     biased;
                     outcome = reply => outcome.unwrap_or_else(|_| self.inner.unavailable()),
-                    () = self.inner.lapse() => Outcome::elsewhere(Term(0)),
+                    () = self.inner.steward.node().lapse().begins() => Outcome::elsewhere(Term(0)),
                 };
                 self.inner.direct(shard, outcome)
             }
@@ -187,8 +187,8 @@ impl Hub {
     }
 
     /// Whether this node's lease has lapsed: what it says of shards, its own and others', is not to be relied on.
-    pub fn lapsed(&self) -> watch::Receiver<bool> {
-        self.inner.steward.node().lapsed()
+    pub fn lapse(&self) -> Lapse {
+        self.inner.steward.node().lapse().clone()
     }
 
     /// Who serves which shard, as far as this node knows, and each change of that. A hint for callers.
@@ -225,13 +225,6 @@ impl Hub {
 }
 
 impl Inner {
-    /// Returns when this node's lease has lapsed.
-    async fn lapse(&self) {
-        let mut lapsed = self.steward.node().lapsed();
-        // The node lives as long as the steward.
-        let _ = lapsed.wait_for(|lapsed| *lapsed).await;
-    }
-
     fn unavailable(&self) -> Outcome {
         Outcome::Unavailable {
             retry_after: self.options.retry_after,

@@ -12,6 +12,7 @@
 //! Which node should have which shard is a function of who lives ([`View::place`]), on which each node acts alone: there
 //! is no leader, and nodes do not talk to each other.
 
+mod lapse;
 mod life;
 mod node;
 mod rows;
@@ -20,6 +21,7 @@ mod tenure;
 mod view;
 mod wall;
 
+pub use lapse::Lapse;
 pub use node::{AcquireError, Node, NodeOptions, Owned, Ownership};
 pub use rows::{Incarnation, Term};
 pub use site::{BadSite, Site};

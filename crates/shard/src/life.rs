@@ -9,6 +9,7 @@ use store::{Database, Transaction};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::lapse::Lapse;
 use crate::node::{AcquireError, NodeOptions, Ownership};
 use crate::rows::{Beat, Fence, Incarnation, Reading, beat_key, beat_keys, beat_of};
 use crate::view::{Member, View};
@@ -35,7 +36,7 @@ pub(crate) struct Life {
     pulse: Mutex<Pulse>,
     views: watch::Sender<View>,
     /// Whether this node must act as if it were dead, as far as was noticed.
-    lapsed: watch::Sender<bool>,
+    lapse: Lapse,
     /// Beats at once.
     nudge: Notify,
 }
@@ -85,7 +86,7 @@ impl Life {
             begun: Instant::now(),
             pulse: Mutex::default(),
             views: watch::Sender::default(),
-            lapsed: watch::Sender::default(),
+            lapse: Lapse::default(),
             nudge: Notify::new(),
         };
         life.show(&life.pulse(), Instant::now());
@@ -108,8 +109,8 @@ impl Life {
         self.views.subscribe()
     }
 
-    pub(crate) fn lapsed(&self) -> watch::Receiver<bool> {
-        self.lapsed.subscribe()
+    pub(crate) fn lapse(&self) -> &Lapse {
+        &self.lapse
     }
 
     /// Whether this node must act as if it were dead.
@@ -132,22 +133,15 @@ impl Life {
 
     /// Tells when this node must act as if it were dead, for as long as it is polled. The beat tells when that is over.
     pub(crate) async fn keep_noticing_lapse(&self) {
-        let mut lapsed = self.lapsed();
         loop {
             match self.protected_for() {
                 Some(left) => tokio::time::sleep(left).await,
                 None => {
-                    self.notice(true);
-                    // The sender is our own.
-                    let _ = lapsed.wait_for(|lapsed| !*lapsed).await;
+                    self.lapse.notice(true);
+                    self.lapse.ends().await;
                 }
             }
         }
-    }
-
-    fn notice(&self, lapsed: bool) {
-        self.lapsed
-            .send_if_modified(|known| std::mem::replace(known, lapsed) != lapsed);
     }
 
     /// Whether this node must not take shards because its clock is off.
@@ -157,7 +151,7 @@ impl Life {
 
     pub(crate) fn stop(&self) {
         self.pulse().stopped = true;
-        self.notice(true);
+        self.lapse.notice(true);
     }
 
     pub(crate) fn leave(&self) {
@@ -253,7 +247,7 @@ impl Life {
         transaction.set(beat_key(self.incarnation()), beat.encode());
         transaction.commit().await?;
         self.pulse().beaten = Some(begun);
-        self.notice(self.has_lapsed());
+        self.lapse.notice(self.has_lapsed());
         Ok(())
     }
 

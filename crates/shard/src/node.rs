@@ -8,6 +8,7 @@ use store::Database;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::lapse::Lapse;
 use crate::life::Life;
 use crate::rows::{Fence, Incarnation, Term, beat_key, fence_key, fence_keys, fence_of};
 use crate::site::Site;
@@ -148,10 +149,9 @@ impl Node {
         self.life.views()
     }
 
-    /// Whether this node's lease has lapsed, so that others may be about to take its shards: it speaks for none of them.
-    /// It may beat again later, and still have them.
-    pub fn lapsed(&self) -> watch::Receiver<bool> {
-        self.life.lapsed()
+    /// Whether this node's lease has lapsed.
+    pub fn lapse(&self) -> &Lapse {
+        self.life.lapse()
     }
 
     /// Tells the others, at once, that this node gives its shards away and takes none.

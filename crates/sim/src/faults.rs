@@ -78,6 +78,15 @@ pub(crate) enum Act {
     /// A hub that has a shard reaches nobody and nothing for so long, and finds everything that was meant for it afterwards:
     /// to everybody else it slept.
     Freeze(Duration),
+    /// An edge dies, and comes back so much later.
+    KillEdge { edge: usize, down: Duration },
+    /// An edge and a hub do not reach each other for so long; if `oneway`, the edge hears it and is not heard.
+    CutEdge {
+        edge: usize,
+        hub: usize,
+        oneway: bool,
+        lasts: Duration,
+    },
     /// A follower dies, and comes back so much later.
     KillFollower { follower: usize, down: Duration },
     /// A follower and both hubs do not reach each other for so long; if `oneway`, it hears them and is not heard.
@@ -101,6 +110,8 @@ pub(crate) struct Plan {
     pub(crate) skew_ms: [i64; 2],
     /// How much of the work falls to each hub.
     pub(crate) weights: [u32; 2],
+    /// How late each edge learns who serves what.
+    pub(crate) map_lag: [Duration; 2],
     /// Rooms that a hub keeps in memory.
     pub(crate) rooms_max: usize,
     /// When clients do nothing; empty in most runs.
@@ -181,6 +192,8 @@ impl Plan {
             }
         }
         acts.extend(lull.is_empty().then(|| storm(seed)).flatten());
+        let (edge_acts, map_lag) = edges(seed);
+        acts.extend(edge_acts);
         acts.sort_by_key(|(at, _)| *at);
         Self {
             acts,
@@ -194,6 +207,7 @@ impl Plan {
             blind: random.random_range(0.0..0.8),
             skew_ms: [random.random_range(-2_000..2_000), random.random_range(-2_000..2_000)],
             weights: [random.random_range(1..4), random.random_range(1..4)],
+            map_lag,
             rooms_max: [2, 16][random.random_range(0..2)],
             lull,
             until: PHASE_ONE,
@@ -226,6 +240,32 @@ fn storm(seed: u64) -> Option<(Duration, Act)> {
     };
     let at = within(random, 5_000..16_000);
     random.random_bool(0.25).then_some((at, storm))
+}
+
+/// What befalls the edges, and how late each learns who serves what.
+fn edges(seed: u64) -> (Vec<(Duration, Act)>, [Duration; 2]) {
+    let random = &mut random(seed, "edges");
+    let mut acts = Vec::new();
+    for edge in 0..2 {
+        if random.random_bool(0.5) {
+            let down = within(random, 100..3_000);
+            acts.push((within(random, 3_000..20_000), Act::KillEdge { edge, down }));
+        }
+        if random.random_bool(0.5) {
+            let cut = Act::CutEdge {
+                edge,
+                hub: random.random_range(0..2),
+                oneway: random.random_bool(0.5),
+                lasts: within(random, 200..6_000),
+            };
+            acts.push((within(random, 3_000..18_000), cut));
+        }
+    }
+    let lag = [0; 2].map(|_| match random.random_bool(0.5) {
+        true => within(random, 100..6_000),
+        false => Duration::ZERO,
+    });
+    (acts, lag)
 }
 
 /// Later than some takeovers, earlier than the age at which the store refuses a transaction.

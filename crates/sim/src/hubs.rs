@@ -1,5 +1,5 @@
-//! A hub host: the production hub over the faulty store, and what stands in for the edge. Each life is a node of its own,
-//! which serves whichever shards fall to it.
+//! A hub host: the production hub over the faulty store, and its RPC. Each life is a node of its own, which serves whichever
+//! shards fall to it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -14,15 +14,15 @@ use futures::FutureExt as _;
 use hub::{Hub, LocalTasks, Outcome, Parts, Request};
 use ledger::{Founding, Ledger, LedgerId};
 use mimi::{Provider, RoomUri};
-use proto::hub::{Elsewhere, Refused, RoomRequest, RoomResponse, room_request, room_response};
+use proto::hub::{Elsewhere, Refused, RoomRequest, RoomResponse, ShardOwner, room_request, room_response};
 use rand::Rng;
 use rand::rngs::StdRng;
 use room::command::Answer;
 use room::{Command, Digest, Millis, Reply};
-use route::Shards;
-use shard::{Incarnation, Node, NodeOptions, Ownership, Site as NodeSite, WallClock};
+use route::{ShardMap, Shards};
+use shard::{Incarnation, Lapse, Node, NodeOptions, Ownership, Site as NodeSite, WallClock};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::faults;
 use crate::keys::{self, SimKeys};
@@ -35,6 +35,9 @@ use crate::world::{self, Ended, Listener, Stream};
 
 /// Where a hub listens.
 pub(crate) const PORT: u16 = 8_000;
+
+/// Where it tells who serves which shard.
+pub(crate) const MAP_PORT: u16 = 8_001;
 
 /// Shards of the simulated cluster.
 pub(crate) const SHARDS: u32 = 2;
@@ -110,6 +113,8 @@ pub(crate) async fn run(site: Rc<Site>) -> Ended {
         }
     };
     *current.borrow_mut() = Some(hub.clone());
+    let maps = Listener::bind(MAP_PORT).await?;
+    tokio::task::spawn_local(tell_map(hub.shards(), hub.map(), hub.lapse(), maps));
     site.record.note(Event::Serving { host: site.name, life });
     site.drain.notified().await;
     hub.drain().await;
@@ -189,7 +194,59 @@ impl hub::Clock for Clock {
     }
 }
 
-/// Answers requests one after the other, as an edge passes them on.
+/// Tells edges who serves which shard, and each change, until the hub ends; not while it does not know. One task tells all, in
+/// the order in which they came: several who waited would hear of a change in an order that nobody can repeat.
+async fn tell_map(shards: Shards, mut map: watch::Receiver<ShardMap>, lapse: Lapse, edges: Listener) {
+    let mut told: Vec<Stream> = Vec::new();
+    loop {
+        let (frame, to) = tokio::select! {
+            biased;
+            () = lapse.begins() => {
+                told.clear();
+                while !send_away(&lapse, &edges).await {}
+                continue;
+            }
+            changed = map.changed() => match changed {
+                Ok(()) => (frame(&shards, &map.borrow_and_update()), std::mem::take(&mut told)),
+                Err(_) => return,
+            },
+            edge = edges.accept() => match edge {
+                Ok(edge) => (frame(&shards, &map.borrow()), vec![edge]),
+                Err(_) => return,
+            },
+        };
+        for mut edge in to {
+            if wire::write(&mut edge, &frame).await.is_ok() {
+                told.push(edge);
+            }
+        }
+    }
+}
+
+/// Sends one edge away, unless the lapse is over before one comes.
+async fn send_away(lapse: &Lapse, edges: &Listener) -> bool {
+    tokio::select! {
+        biased;
+        () = lapse.ends() => true,
+        _ = edges.accept() => false,
+    }
+}
+
+fn frame(shards: &Shards, map: &ShardMap) -> proto::hub::ShardMap {
+    let owners = map.owners.iter().map(|(shard, owner)| ShardOwner {
+        shard: shard.0,
+        node: owner.node.clone(),
+        term: owner.term,
+    });
+    proto::hub::ShardMap {
+        version: map.version,
+        shards: shards.count(),
+        hash_key: shards.key().to_vec().into(),
+        owners: owners.collect(),
+    }
+}
+
+/// Answers requests one after the other, as an edge brings them.
 async fn serve(site: &Site, current: &Current, mut stream: Stream) -> io::Result<()> {
     while let Some((request, _)) = wire::read::<RoomRequest>(&mut stream).await? {
         let (room, request, octets) = parse(request).map_err(io::Error::other)?;

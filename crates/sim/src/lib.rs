@@ -1,11 +1,11 @@
-//! The simulated cluster: hubs, followers and clients on simulated hosts over a store that refuses, delays and lies, all
+//! The simulated cluster: edges, hubs, followers and clients on simulated hosts over a store that refuses, delays and lies, all
 //! driven by one seed. Every promise of the design is checked on the record of each run; the same seed gives the same run.
 //!
-//! It runs the production code of `room`, `ledger`, `shard`, `hub` and `fanout`, and real MLS clients. What it replaces is
+//! It runs the production code of `room`, `ledger`, `shard`, `hub`, `fanout` and `route`, and real MLS clients. What it replaces is
 //! what those take as parameters: store, transport, clock, spawner.
 //!
 //! * [`scenario`] plays one seed: phase one with faults, phase two without until everything has converged.
-//! * [`faults`] is the plan that a seed makes; [`store`], [`follower`], [`hubs`] and [`world`] carry it out.
+//! * [`faults`] is the plan that a seed makes; [`store`], [`follower`], [`hubs`], [`edges`] and [`world`] carry it out.
 //! * [`trace`] records what happens, [`marks`] which rare branches were reached, [`truth`] what the store holds in the end.
 //! * [`checkers`], [`rest`] and [`shadow`] are the promises, as functions of the record; `doctored` shows that each can
 //!   fail.
@@ -16,9 +16,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 pub mod campaign;
+mod cast;
 mod checkers;
 #[cfg(test)]
 mod doctored;
+mod edges;
 mod faults;
 mod follower;
 mod hubs;

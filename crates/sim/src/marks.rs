@@ -45,8 +45,12 @@ pub(crate) enum Mark {
     AnswerRepeated,
     /// And from another hub than the one whose answer was lost.
     AnswerRepeatedElsewhere,
-    /// A client was sent elsewhere.
+    /// An edge was sent elsewhere.
     SentElsewhere,
+    /// An edge lost all that it knew and was started anew.
+    EdgeRestarted,
+    /// An edge that lost a hub with a request brought the request again, and it was answered.
+    BroughtAgain,
     /// A client asked for an epoch that was over.
     WrongEpoch,
     /// A follower was brought again what it had.
@@ -120,7 +124,7 @@ pub(crate) fn told_by(evidence: &Evidence) -> Result<Marks, String> {
 
 impl Mark {
     /// What a handful of seeds reaches together.
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::HubRestarted,
         Self::KilledDuringAppend,
         Self::OrphanLanded,
@@ -138,6 +142,8 @@ impl Mark {
         Self::AnswerRepeated,
         Self::AnswerRepeatedElsewhere,
         Self::SentElsewhere,
+        Self::EdgeRestarted,
+        Self::BroughtAgain,
         Self::WrongEpoch,
         Self::DeliveryRepeated,
         Self::FollowerRestarted,

@@ -21,9 +21,9 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use room::Digest;
 
+use crate::edges::PORT;
 use crate::faults;
 use crate::follower::Inbox;
-use crate::hubs::PORT;
 use crate::marks::Mark;
 use crate::trace::{Asked, Body, Event, Record, Request, Verdict, What};
 use crate::wire;
@@ -86,7 +86,7 @@ pub(crate) struct Cast {
 pub(crate) struct Stage {
     pub(crate) seed: u64,
     pub(crate) record: Record,
-    pub(crate) hubs: [&'static str; 2],
+    pub(crate) edges: [&'static str; 2],
     pub(crate) hub_sender: Bytes,
     /// KeyPackages of everybody, as their providers would hand them out.
     pub(crate) key_packages: Rc<RefCell<BTreeMap<UserUri, Vec<Bytes>>>>,
@@ -101,8 +101,8 @@ pub(crate) struct Puppet {
     inbox: Rc<RefCell<Inbox>>,
     random: StdRng,
     stream: Option<Stream>,
-    /// The hub asked last, and first next time.
-    hub: usize,
+    /// The edge asked last, and first next time.
+    edge: usize,
     /// Whether the other one is asked first next time.
     roams: bool,
     read: u64,
@@ -133,7 +133,7 @@ impl Puppet {
             inbox,
             random,
             stream: None,
-            hub: 0,
+            edge: 0,
             roams: false,
             read: 0,
             said: 0,
@@ -254,7 +254,7 @@ impl Puppet {
     async fn act(&mut self) -> Result<bool, Box<dyn std::error::Error>> {
         let (room, now) = (self.cast.room.clone(), self.now());
         if self.cast.lull.contains(&now) {
-            // Whoever comes back after so long tries another hub.
+            // Whoever comes back after so long tries another edge.
             self.roams = true;
             return Ok(false);
         }
@@ -434,7 +434,7 @@ impl Puppet {
         };
         let mut attempts = 0;
         if std::mem::take(&mut self.roams) {
-            self.hub += 1;
+            self.edge += 1;
             self.stream = None;
         }
         loop {
@@ -447,15 +447,9 @@ impl Puppet {
                     pause += Duration::from_millis(refused.retry_after_ms);
                 }
                 Some(room_response::Outcome::Refused(refused)) => return (attempts, Err(refused.status)),
-                Some(room_response::Outcome::Elsewhere(elsewhere)) => {
-                    if elsewhere.term > 0 {
-                        self.stage.record.mark(Mark::SentElsewhere);
-                    }
-                    self.hub += 1;
-                    self.stream = None;
-                }
-                None => {
-                    self.hub += 1;
+                // An edge follows who is elsewhere by itself.
+                Some(room_response::Outcome::Elsewhere(_)) | None => {
+                    self.edge += 1;
                     self.stream = None;
                 }
             }
@@ -466,7 +460,7 @@ impl Puppet {
     async fn exchange(&mut self, request: &RoomRequest) -> io::Result<RoomResponse> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => world::connect(self.stage.hubs[self.hub % 2], PORT).await?,
+            None => world::connect(self.stage.edges[self.edge % 2], PORT).await?,
         };
         wire::write(&mut stream, request).await?;
         let response = wire::expect(&mut stream).await?;

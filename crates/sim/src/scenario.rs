@@ -1,4 +1,4 @@
-//! The scenario: three providers, three rooms, two hubs of one of the providers, which share its shards.
+//! The scenario: three providers, three rooms, two edges and two hubs of one of the providers; the hubs share its shards.
 //! Traffic and faults come from the seed; then faults end, and everything must come to rest.
 
 use std::cell::{Cell, RefCell};
@@ -11,23 +11,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use mimi::codec::Encode as _;
 use mimi::{Provider, RoomUri};
-use rand::Rng;
 use room::Keys as _;
 use tokio::sync::Notify;
 
+use crate::cast;
 use crate::checkers::{self, LIVENESS, RESTORE, SAFETY};
+use crate::edges;
 use crate::faults::{self, Act, Plan};
 use crate::follower::{self, Inbox};
 use crate::hubs;
 use crate::keys::SimKeys;
 use crate::marks::{self, Mark, Marks};
-use crate::puppet::{Cast, Part, Puppet, Stage, Standing};
+use crate::puppet::{Puppet, Stage, Standing};
 use crate::store::{Sabotage, Service};
 use crate::trace::{self, Event, Record};
 use crate::truth::{self, Evidence};
 use crate::world::World;
 
 const HUBS: [&str; 2] = ["hub-1", "hub-2"];
+const EDGES: [&str; 2] = ["edge-1", "edge-2"];
 pub(crate) const FOLLOWERS: [&str; 3] = ["a.example", "b.example", "c.example"];
 
 /// After faults end, everything converges within this time.
@@ -126,6 +128,7 @@ impl Run {
             plan,
         };
         run.build_hubs();
+        run.build_edges();
         run.build_followers();
         run.build_clients()?;
         run.check_shards()?;
@@ -167,6 +170,19 @@ impl Run {
         }
     }
 
+    fn build_edges(&mut self) {
+        for ((number, name), lag) in (0..).zip(EDGES).zip(self.plan.map_lag) {
+            let site = Rc::new(edges::Site {
+                number,
+                hubs: HUBS.map(str::to_owned).into(),
+                record: self.record.clone(),
+                lag,
+                lives: Cell::new(0),
+            });
+            self.world.host(name, move || edges::run(site.clone()));
+        }
+    }
+
     fn build_followers(&mut self) {
         for name in FOLLOWERS {
             let provider: Provider = name.parse().expect("it is a domain");
@@ -184,12 +200,12 @@ impl Run {
         let stage = Stage {
             seed: self.seed,
             record: self.record.clone(),
-            hubs: HUBS,
+            edges: EDGES,
             hub_sender: Bytes::from(sender.encode()),
             key_packages: Rc::default(),
             standings: self.standings.clone(),
         };
-        for cast in self.casts() {
+        for cast in cast::casts(self.seed, &self.plan) {
             if !self.rooms.contains(&cast.room) {
                 self.rooms.push(cast.room.clone());
             }
@@ -202,83 +218,6 @@ impl Run {
                 .host(name, move || puppet.take().expect("a client's host never dies").run());
         }
         Ok(())
-    }
-
-    /// Who is in which room, and does what there.
-    fn casts(&self) -> Vec<Cast> {
-        let mut random = faults::random(self.seed, "casts");
-        let mut joining = faults::random(self.seed, "joiners");
-        let mut casts = Vec::new();
-        let rooms = [
-            (
-                "lobby",
-                [
-                    "a.example/d/alice",
-                    "b.example/d/bob",
-                    "c.example/d/carol",
-                    "b.example/d/dave",
-                ],
-            ),
-            (
-                "garden",
-                [
-                    "a.example/d/erin",
-                    "c.example/d/frank",
-                    "b.example/d/gina",
-                    "a.example/d/hugo",
-                ],
-            ),
-            (
-                "cellar",
-                [
-                    "a.example/d/ivan",
-                    "b.example/d/judy",
-                    "b.example/d/karl",
-                    "c.example/d/lena",
-                ],
-            ),
-        ];
-        for (name, people) in rooms {
-            let room: RoomUri = format!("mimi://a.example/r/{name}").parse().expect("it is a room's");
-            let clients = people.map(|person| format!("mimi://{person}/phone").parse::<mimi::ClientUri>());
-            let clients = clients.map(|client| client.expect("it is a client's"));
-            let mut at = |ms| Duration::from_millis(random.random_range(ms));
-            let (joins, leaves) = (at(6_000..12_000), at(12_500..17_000));
-            let again = leaves + at(1_000..5_000);
-            let [_, second, third, last] = clients.each_ref().map(|client| client.user());
-            let invites = vec![
-                (Duration::ZERO, second),
-                (Duration::ZERO, third),
-                (joins, last.clone()),
-                // It left meanwhile and is invited anew; and leaves again.
-                (again, last),
-            ];
-            let guests = [
-                Part::Founder { invites },
-                Part::Guest,
-                Part::Guest,
-                Part::Leaver { at: leaves },
-            ];
-            let until = self.plan.until;
-            let cast = |(client, part)| Cast {
-                client,
-                room: room.clone(),
-                part,
-                lull: self.plan.lull.clone(),
-                until,
-            };
-            // Another device of somebody who is in the room comes in by itself, if it can when somebody leaves.
-            let tablet = format!("mimi://{}/tablet", people[1]).parse::<mimi::ClientUri>();
-            let tablet = tablet.expect("it is a client's");
-            let from = leaves - Duration::from_millis(joining.random_range(0..3_000));
-            let joiner = Part::Joiner {
-                from,
-                latest: from + Duration::from_millis(joining.random_range(3_000..7_000)),
-            };
-            let parts = clients.into_iter().zip(guests).chain([(tablet, joiner)]);
-            casts.extend(parts.map(cast));
-        }
-        casts
     }
 
     fn play(mut self) -> Result<Evidence, String> {
@@ -409,19 +348,21 @@ impl Run {
                     self.ends.push((now + lasts, End::Thaw(host)));
                 }
             }
+            Act::KillEdge { edge, down } => self.kill(now, EDGES[edge], down),
+            Act::CutEdge {
+                edge,
+                hub,
+                oneway,
+                lasts,
+            } => self.cut(EDGES[edge], HUBS[hub], oneway, now + lasts),
             Act::KillFollower { follower, down } => self.kill(now, FOLLOWERS[follower], down),
             Act::CutFollower {
                 follower,
                 oneway,
                 lasts,
-            } => {
-                for hub in HUBS {
-                    self.cut(FOLLOWERS[follower], hub, now + lasts);
-                    if !oneway {
-                        self.cut(hub, FOLLOWERS[follower], now + lasts);
-                    }
-                }
-            }
+            } => HUBS
+                .into_iter()
+                .for_each(|hub| self.cut(FOLLOWERS[follower], hub, oneway, now + lasts)),
         }
     }
 
@@ -444,19 +385,23 @@ impl Run {
         self.ends.push((now + down, End::Start(host)));
     }
 
-    fn cut(&mut self, from: &'static str, to: &'static str, until: Duration) {
-        self.world.cut(from, to);
-        self.ends.push((until, End::Mend(from, to)));
+    /// Nothing gets from `from` to `to`, nor back, unless it is one way only.
+    fn cut(&mut self, from: &'static str, to: &'static str, oneway: bool, until: Duration) {
+        let back = (!oneway).then_some((to, from));
+        for (from, to) in [(from, to)].into_iter().chain(back) {
+            self.world.cut(from, to);
+            self.ends.push((until, End::Mend(from, to)));
+        }
     }
 
     fn end(&mut self, end: End) {
         match end {
             End::Start(host) => {
                 self.record.note(Event::Struck(format!("{host} starts")));
-                self.record.mark(if HUBS.contains(&host) {
-                    Mark::HubRestarted
-                } else {
-                    Mark::FollowerRestarted
+                self.record.mark(match host {
+                    hub if HUBS.contains(&hub) => Mark::HubRestarted,
+                    edge if EDGES.contains(&edge) => Mark::EdgeRestarted,
+                    _ => Mark::FollowerRestarted,
                 });
                 self.world.start(host);
             }
@@ -470,6 +415,7 @@ impl Run {
     fn others(&self, host: &'static str) -> impl Iterator<Item = &'static str> + use<> {
         let hosts: Vec<_> = HUBS
             .into_iter()
+            .chain(EDGES)
             .chain(FOLLOWERS)
             .chain(self.clients.iter().copied())
             .collect();

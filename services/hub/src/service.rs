@@ -322,7 +322,8 @@ impl HubRpc for HubService {
     type ShardsStream = Pin<Box<dyn Stream<Item = Result<ShardMap, Status>> + Send>>;
 
     async fn shards(&self, _request: tonic::Request<ShardsRequest>) -> Result<Response<Self::ShardsStream>, Status> {
-        if *self.inner.hub.lapsed().borrow() {
+        let lapse = self.inner.hub.lapse();
+        if lapse.has_begun() {
             return Err(Status::unavailable("this node's lease has lapsed"));
         }
         let shards = self.inner.hub.shards();
@@ -333,12 +334,12 @@ impl HubRpc for HubService {
             let known = reply::shard_map(&shards, &map.borrow_and_update());
             Some((Ok(known), map))
         });
-        let (draining, mut lapsed) = (self.inner.draining.clone(), self.inner.hub.lapsed());
+        let draining = self.inner.draining.clone();
         let over = async move {
             tokio::select! {
                 biased;
                 () = draining.cancelled() => {}
-                _ = lapsed.wait_for(|lapsed| *lapsed) => {}
+                () = lapse.begins() => {}
             }
         };
         Ok(Response::new(Box::pin(maps.take_until(over))))
