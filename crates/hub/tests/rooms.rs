@@ -12,7 +12,7 @@ use ledger::{Founding, Ledger, LedgerId};
 use room::{Answer, Refusal};
 use route::Shards;
 use shard::{Incarnation, Node, NodeOptions};
-use store::Database;
+use store::{Database, KeyRange};
 use world::{World, accepted, body, member, provider, room, run, submit, update};
 
 #[test]
@@ -147,6 +147,45 @@ fn rooms_beyond_the_bound_are_dropped_and_loaded_again() {
         for (id, _) in &founders {
             assert_eq!(world.stored(id).await.head().seq.0, 3);
         }
+    });
+}
+
+#[test]
+fn a_room_is_opened_from_its_own_rows_however_long_the_log_is_and_however_many_others_there_are() {
+    run(async {
+        let mut world = World::new(Options::default()).await;
+        let id = room("one");
+        let (mut alice, _bob) = world.invited(&id).await;
+        for n in 0..20 {
+            let mut other = member("a.example/d/alice/phone");
+            world.found(&mut other, &room(&format!("other-{n}"))).await;
+            let message = alice.send(&id, &[n]).unwrap();
+            assert!(accepted(&body(world.hub.call(id.clone(), submit("a", &message)).await)));
+        }
+        world.restart().await;
+        // What a hub looks for when it starts is over.
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        world.faults.keep_reads();
+        let message = alice.send(&id, b"the first after it was opened").unwrap();
+        assert!(accepted(&body(world.hub.call(id.clone(), submit("a", &message)).await)));
+        let reads = world.faults.reads();
+
+        let text = [id.as_str().as_bytes(), &[0]].concat();
+        let of_shard = |table: u8, rest: &[u8]| KeyRange::prefix(&[&b"S\0\0\0\0"[..], &[table], rest].concat());
+        // Its rows, what is too large for one of them, and what an entry beyond its last one may have left.
+        let its_rows = [b'r', b'b', b'm'].map(|table| of_shard(table, &text));
+        // What every transaction of a shard reads, and where the recipients' cursors are.
+        let writing = [KeyRange::prefix(b"F"), of_shard(b't', b"")];
+        let lies_in = |read: &KeyRange, place: &KeyRange| place.begin <= read.begin && read.end <= place.end;
+        for read in &reads {
+            let mut places = its_rows.iter().chain(&writing);
+            assert!(places.any(|place| lies_in(read, place)), "{read:?}");
+        }
+        let of_rows = reads.iter().filter(|read| lies_in(read, &its_rows[0])).count();
+        assert!(
+            (1..=2).contains(&of_rows),
+            "a page or two, not a read for each row: {of_rows}"
+        );
     });
 }
 

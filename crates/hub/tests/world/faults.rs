@@ -1,7 +1,7 @@
 //! A store that does what it is told to: holds transactions back, or does not say how they ended.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,6 +18,8 @@ pub struct Faults {
     commits: watch::Sender<Option<u8>>,
     /// Reads of a fence wait.
     fences: watch::Sender<bool>,
+    /// What was read, where that is kept.
+    reads: Mutex<Option<Vec<KeyRange>>>,
     /// So many commits happen and say that it is not known.
     pub unknown: AtomicU32,
     /// So many commits do not happen and say that it is not known.
@@ -31,6 +33,7 @@ impl Faults {
         Arc::new(Self {
             commits: watch::channel(None).0,
             fences: watch::channel(false).0,
+            reads: Mutex::new(None),
             unknown: AtomicU32::new(0),
             lost: AtomicU32::new(0),
             failing: AtomicU32::new(0),
@@ -47,6 +50,22 @@ impl Faults {
 
     pub fn hold_fences(&self) {
         self.fences.send_replace(true);
+    }
+
+    /// Keeps what is read from here on.
+    pub fn keep_reads(&self) {
+        *self.reads.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// What was read since.
+    pub fn reads(&self) -> Vec<KeyRange> {
+        self.reads.lock().unwrap().take().expect("they are kept")
+    }
+
+    fn read(&self, range: KeyRange) {
+        if let Some(reads) = &mut *self.reads.lock().unwrap() {
+            reads.push(range);
+        }
     }
 
     pub fn release(&self) {
@@ -98,10 +117,12 @@ impl BackendTransaction for FaultyTransaction {
                 .await
                 .expect("the sender lives as long as this");
         }
+        self.faults.read(KeyRange::key(key));
         self.inner.get(key, isolation).await
     }
 
     async fn range(&self, range: &KeyRange, bounds: Bounds, isolation: Isolation) -> Result<Rows, Error> {
+        self.faults.read(range.clone());
         self.inner.range(range, bounds, isolation).await
     }
 
