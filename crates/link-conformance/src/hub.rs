@@ -9,8 +9,8 @@ use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use prost::Message;
 use proto::link::{
-    Answer, Call, CallStream, Credit, Deliver, FanoutStream, FollowerFrame, HubFrame, Item, Position, Resume,
-    StreamHeader, Want, follower_frame, hub_frame, stream_header,
+    Answer, Call, CallStream, Deliver, FanoutStream, FollowerFrame, HubFrame, Item, Position, Resume, StreamHeader,
+    Want, follower_frame, hub_frame, stream_header,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls::{ClientConfig, RootCertStore};
@@ -22,6 +22,8 @@ use tokio::time::timeout;
 const ALPN: &[u8] = b"nave-link/1";
 /// Octets of the largest Deliver frame.
 pub(crate) const DELIVER_BYTES_MAX: u64 = (16 << 20) + (64 << 10);
+/// Octets of the largest FanoutMessage.
+pub(crate) const MESSAGE_BYTES_MAX: u64 = (8 << 20) + (64 << 10);
 /// Octets of the largest frame of a follower.
 const FOLLOWER_BYTES_MAX: usize = 512 << 10;
 /// Whatever a follower has to do, it has done by then.
@@ -234,12 +236,24 @@ impl Stream {
     /// Asks where the follower is with `shard`, and waits for the Position and the first Credit.
     pub(crate) async fn resume(&mut self, shard: u32) -> anyhow::Result<Place> {
         self.hub(hub_frame::Kind::Resume(Resume { shard })).await;
-        let position = match self.next().await? {
-            follower_frame::Kind::Position(position) if position.shard == shard => position,
-            other => bail!("a Position was to come, and not {other:?}"),
+        // What it says before belongs to an account that has ended.
+        let Position { known, next_offset, .. } = loop {
+            match self.next().await? {
+                follower_frame::Kind::Position(position) if position.shard == shard => break position,
+                follower_frame::Kind::Position(other) => bail!("nobody asked for {other:?}"),
+                follower_frame::Kind::Credit(_) | follower_frame::Kind::Acknowledge(_) => {}
+            }
         };
-        let Position { known, next_offset, .. } = position;
-        let window = self.credit(shard).await?;
+        let window = loop {
+            match self.next().await? {
+                follower_frame::Kind::Credit(credit) if credit.shard == shard => break credit.bytes_total,
+                follower_frame::Kind::Acknowledge(acknowledge) if acknowledge.shard == shard => {
+                    bail!("a Credit was to come, and not {acknowledge:?}")
+                }
+                follower_frame::Kind::Position(other) => bail!("nobody asked for {other:?}"),
+                follower_frame::Kind::Credit(_) | follower_frame::Kind::Acknowledge(_) => {}
+            }
+        };
         anyhow::ensure!(window > 0, "the first Credit gives nothing");
         Ok(Place {
             position: known.then_some(next_offset),
@@ -262,14 +276,6 @@ impl Stream {
     pub(crate) async fn next(&mut self) -> anyhow::Result<follower_frame::Kind> {
         let frame: FollowerFrame = self.read().await?;
         frame.kind.context("a frame of no known kind")
-    }
-
-    /// Waits for a Credit of `shard`, which is to be the next frame.
-    pub(crate) async fn credit(&mut self, shard: u32) -> anyhow::Result<u64> {
-        match self.next().await? {
-            follower_frame::Kind::Credit(Credit { shard: of, bytes_total }) if of == shard => Ok(bytes_total),
-            other => bail!("a Credit was to come, and not {other:?}"),
-        }
     }
 
     /// Reads frames until what was sent up to `last` is acknowledged. Gives the highest credit and the refusals heard on

@@ -34,7 +34,7 @@ impl From<Code> for quinn::VarInt {
 }
 
 /// What is left to read of a stream, frame by frame.
-pub(crate) struct Frames(pub quinn::RecvStream);
+pub(crate) struct Frames(pub(crate) quinn::RecvStream);
 
 impl Frames {
     /// The octets of the next frame; `None` where the stream ends between two frames.

@@ -4,7 +4,7 @@ use anyhow::ensure;
 
 use super::Bench;
 use crate::Outcome;
-use crate::hub::{DELIVER_BYTES_MAX, Ended, Heard};
+use crate::hub::{DELIVER_BYTES_MAX, Ended, Heard, MESSAGE_BYTES_MAX};
 
 /// The code for more than the credit.
 const CREDIT: u64 = 3;
@@ -46,10 +46,9 @@ pub(super) async fn a_want_is_answered(bench: &mut Bench<'_>) -> anyhow::Result<
         used += stream.deliver(1, &[large]).await;
         stream.acknowledged(1, offset).await?;
     }
-    // And the largest of all.
-    let largest = bench.room.message(3, usize::try_from(DELIVER_BYTES_MAX)? - 2_048);
+    // And the largest that a room has.
+    let largest = bench.room.message(3, usize::try_from(MESSAGE_BYTES_MAX)? - 1_024);
     let bytes = crate::hub::deliver(1, std::slice::from_ref(&largest)).len() as u64 - 4;
-    ensure!(bytes <= DELIVER_BYTES_MAX);
     stream.want(1, used + bytes).await;
     let mut heard = Heard::default();
     while heard.credit < used + bytes {
