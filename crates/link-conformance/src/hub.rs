@@ -23,7 +23,7 @@ const ALPN: &[u8] = b"nave-link/1";
 /// Octets of the largest Deliver frame.
 pub(crate) const DELIVER_BYTES_MAX: u64 = (16 << 20) + (64 << 10);
 /// Octets of the largest FanoutMessage.
-pub(crate) const MESSAGE_BYTES_MAX: u64 = (8 << 20) + (64 << 10);
+pub(crate) const MESSAGE_BYTES_MAX: u64 = 9 << 20;
 /// Octets of the largest frame of a follower.
 const FOLLOWER_BYTES_MAX: usize = 512 << 10;
 /// Whatever a follower has to do, it has done by then.

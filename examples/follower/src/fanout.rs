@@ -16,6 +16,8 @@ use crate::inbox::{Inbox, Ledger, Stored, Unavailable};
 
 /// Shards that may be resumed on one stream.
 const SHARDS_MAX: usize = 1_024;
+/// Octets of a FanoutMessage.
+const MESSAGE_BYTES_MAX: usize = 9 << 20;
 /// Octets of a room's URI.
 const ROOM_BYTES_MAX: usize = 1_024;
 /// Octets of a trace context.
@@ -144,7 +146,7 @@ fn check(Deliver { items, traceparent, .. }: &Deliver) -> Result<(), Code> {
 
 fn is_sound(item: &Item) -> bool {
     let has_body = match &item.body {
-        Some(item::Body::Message(message)) => !message.is_empty(),
+        Some(item::Body::Message(message)) => (1..=MESSAGE_BYTES_MAX).contains(&message.len()),
         Some(item::Body::Digest(digest)) => digest.len() == 32,
         None => false,
     };

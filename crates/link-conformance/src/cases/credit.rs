@@ -47,7 +47,7 @@ pub(super) async fn a_want_is_answered(bench: &mut Bench<'_>) -> anyhow::Result<
         stream.acknowledged(1, offset).await?;
     }
     // And the largest that a room has.
-    let largest = bench.room.message(3, usize::try_from(MESSAGE_BYTES_MAX)? - 1_024);
+    let largest = bench.room.message(3, usize::try_from(MESSAGE_BYTES_MAX)? - 256);
     let bytes = crate::hub::deliver(1, std::slice::from_ref(&largest)).len() as u64 - 4;
     stream.want(1, used + bytes).await;
     let mut heard = Heard::default();

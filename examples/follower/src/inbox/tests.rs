@@ -140,3 +140,14 @@ fn a_gap_and_a_broken_chain_are_noticed_and_others_rooms_refused() {
     assert_eq!(refused.acknowledge.refused[0].status, 403);
     assert!(refused.items.is_empty());
 }
+
+#[test]
+fn the_chain_is_that_of_the_document() {
+    let document = include_str!("../../../../docs/link.md");
+    let mut head = [0; 32];
+    for (seq, message) in (1..).zip(["first", "second", "third"]) {
+        head = chain(&head, seq, &Sha256::digest(message).into());
+        let row = format!("| {seq} | {} | {} |", hex::encode(message), hex::encode(head));
+        assert!(document.contains(&row), "{row}");
+    }
+}
