@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::unwritten;
-use crate::frame::{self, FOLLOWER_BYTES_MAX, FrameReader, ITEMS_MAX};
+use crate::frame::{self, FOLLOWER_BYTES_MAX, FrameReader, ITEMS_MAX, MESSAGE_BYTES_MAX};
 use crate::{Code, LedgerId, Limits, LinkError};
 use line::{Line, State, Turn};
 
@@ -138,7 +138,7 @@ impl Fanout {
 
     /// Octets of the largest item that fits a frame, its own framing included.
     pub fn item_bytes_max(&self) -> usize {
-        self.shared.deliver_bytes_max - DELIVER_OVERHEAD
+        (self.shared.deliver_bytes_max - DELIVER_OVERHEAD).min(MESSAGE_BYTES_MAX)
     }
 
     fn line(&self, shard: u32) -> Result<Arc<Line>, LinkError> {

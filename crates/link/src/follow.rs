@@ -16,7 +16,7 @@ use crate::frame::{self, FrameError, FrameReader};
 use crate::{Code, LedgerId, Limits, Peer, Service, Unavailable};
 
 /// The smallest window: many small entries still fit.
-const WINDOW_BYTES_MIN: usize = 16 << 10;
+pub(crate) const WINDOW_BYTES_MIN: usize = 16 << 10;
 
 /// The least that a Deliver that passes [`frame::check_deliver`] takes: what waits is bounded in number, too.
 const DELIVER_BYTES_MIN: usize = 54;
@@ -28,7 +28,7 @@ const ASKED_MAX: usize = 16;
 const REPLIES: usize = 256;
 
 /// Characters of the reason of a refusal.
-const REASON_CHARS_MAX: usize = 200;
+pub(crate) const REASON_CHARS_MAX: usize = 200;
 
 /// What a stream needs to be followed.
 pub(crate) struct Context {

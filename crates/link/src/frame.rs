@@ -21,7 +21,14 @@ pub(crate) const HEADER_BYTES_MAX: usize = 256;
 pub(crate) const FOLLOWER_BYTES_MAX: usize = 512 << 10;
 
 /// Octets of a room's URI in an item.
-const ROOM_BYTES_MAX: usize = 1_024;
+pub(crate) const ROOM_BYTES_MAX: usize = 1_024;
+
+/// Octets of a FanoutMessage: the largest body that a hub takes, and what the hub adds. A follower's store takes one at a
+/// time, and not much more.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 9 << 20;
+
+/// Octets of a trace context: more than any version of it has.
+pub(crate) const TRACEPARENT_BYTES_MAX: usize = 64;
 
 /// Octets read from the stream at a time.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -152,7 +159,7 @@ pub(crate) fn check_deliver(deliver: &Deliver) -> Result<(), &'static str> {
     if deliver.items.is_empty() || deliver.items.len() > ITEMS_MAX {
         return Err("a Deliver holds 1 to 1,024 items");
     }
-    if deliver.traceparent.len() > 64 {
+    if deliver.traceparent.len() > TRACEPARENT_BYTES_MAX {
         return Err("a trace context is longer than any version of it");
     }
     if !deliver.items.is_sorted_by(|a, b| a.offset < b.offset) {
@@ -169,6 +176,7 @@ fn check_item(item: &Item) -> Result<(), &'static str> {
         return Err("an item names no room");
     }
     match &item.body {
+        Some(item::Body::Message(message)) if message.len() > MESSAGE_BYTES_MAX => Err("a message is too large"),
         Some(item::Body::Message(message)) if !message.is_empty() => Ok(()),
         Some(item::Body::Digest(digest)) if digest.len() == 32 => Ok(()),
         _ => Err("an item has no body"),

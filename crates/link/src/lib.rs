@@ -11,6 +11,8 @@
 mod code;
 mod connection;
 mod credit;
+#[cfg(test)]
+mod document;
 mod endpoint;
 mod fanout;
 mod follow;

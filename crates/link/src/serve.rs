@@ -18,10 +18,10 @@ use crate::frame::{self, FrameError, FrameReader, HEADER_BYTES_MAX};
 use crate::{Code, Endpoint, LedgerId, Limits, Peer};
 
 /// Octets of the endpoint name of a call.
-const ENDPOINT_BYTES_MAX: usize = 64;
+pub(crate) const ENDPOINT_BYTES_MAX: usize = 64;
 
 /// Octets of the target of a call.
-const TARGET_BYTES_MAX: usize = 1_024;
+pub(crate) const TARGET_BYTES_MAX: usize = 1_024;
 
 /// How long a written answer may take to arrive before its stream is no longer waited for.
 const FLUSH: Duration = Duration::from_secs(5);

@@ -100,3 +100,25 @@ pub struct Entry {
     /// To whom it is due.
     pub recipients: Recipients,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../../docs/link.md");
+
+    #[test]
+    fn the_links_document_shows_this_chain() {
+        let mut chain = Chain::default();
+        for (seq, message) in (1..).zip(["first", "second", "third"]) {
+            chain = chain.then(Seq(seq), &Digest::of(message.as_bytes()));
+            let hexadecimal = |octets: &[u8]| -> String { octets.iter().map(|octet| format!("{octet:02x}")).collect() };
+            let row = format!(
+                "| {seq} | {} | {} |",
+                hexadecimal(message.as_bytes()),
+                hexadecimal(&chain.0)
+            );
+            assert!(DOCUMENT.contains(&row), "{row}");
+        }
+    }
+}
