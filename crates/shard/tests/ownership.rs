@@ -30,13 +30,17 @@ async fn start(database: &Database, name: u8, ownership: Ownership) -> Node {
 
 /// A node whose wall clock is off by some milliseconds.
 async fn start_off(database: &Database, name: u8, ownership: Ownership, off_ms: Arc<AtomicI64>) -> Node {
-    let options = NodeOptions {
-        incarnation: Incarnation([name; 16]),
+    let options = options(name, Incarnation([name; 16]), ownership, off_ms);
+    Node::start(database.clone(), options).await.unwrap()
+}
+
+fn options(name: u8, incarnation: Incarnation, ownership: Ownership, off_ms: Arc<AtomicI64>) -> NodeOptions {
+    NodeOptions {
+        incarnation,
         ownership,
         site: Site::new(format!("hub-{name}:7000"), "", 1).unwrap(),
         clock: wall_clock(off_ms),
-    };
-    Node::start(database.clone(), options).await.unwrap()
+    }
 }
 
 thread_local! {
@@ -104,6 +108,36 @@ async fn a_shard_that_beats_is_held_and_one_that_does_not_is_taken_after_its_lea
     assert_eq!(second.term(), Term(2));
     assert_eq!(write(&database, &first, "late").await, Err(FenceError::Fenced));
     write(&database, &second, "by the second").await.unwrap();
+    assert_eq!(written(&database).await.unwrap(), "by the second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_nodes_that_were_started_with_one_name_only_one_can_write() {
+    let database = Database::memory();
+    let ownership = Ownership::Leased {
+        lease: LEASE,
+        beat: BEAT,
+    };
+    let twin = |life| options(1, Incarnation([life; 16]), ownership, Arc::default());
+    let one = Node::start(database.clone(), twin(1)).await.unwrap();
+    let two = Node::start(database.clone(), twin(2)).await.unwrap();
+    let first = one.acquire(SHARD).await.unwrap();
+    for _ in 0..20 {
+        let held = two.acquire(SHARD).await.unwrap_err();
+        assert!(matches!(held, AcquireError::Held { by, .. } if by == one.incarnation()), "{held}");
+        write(&database, &first, "by the first").await.unwrap();
+        tokio::time::sleep(BEAT).await;
+    }
+    // The first one sleeps; what it has in mind when it wakes is refused.
+    let mut late = database.begin();
+    first.fence(&late).await.unwrap();
+    late.set("written", "late");
+    drop(one);
+    tokio::time::sleep(LEASE).await;
+    let second = two.acquire(SHARD).await.unwrap();
+    write(&database, &second, "by the second").await.unwrap();
+    assert_eq!(late.commit().await, Err(Error::Conflict));
+    assert!(write(&database, &first, "late").await.is_err());
     assert_eq!(written(&database).await.unwrap(), "by the second");
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod brought;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,129 +22,6 @@ use proptest::prelude::*;
 use proto::follower::Event;
 use route::ShardId;
 use store::Database;
-
-const LEDGER: LedgerId = LedgerId([7; 16]);
-const SHARD: ShardId = ShardId(3);
-/// Some moment; KeyPackages made by the tests are valid by the system's clock.
-static SOON: AtomicU64 = AtomicU64::new(0);
-
-fn provider(name: &str) -> Provider {
-    format!("{name}.example").parse().unwrap()
-}
-
-fn room() -> RoomUri {
-    "mimi://a.example/r/club".parse().unwrap()
-}
-
-fn user(name: &str) -> UserUri {
-    format!("mimi://b.example/u/{name}").parse().unwrap()
-}
-
-fn client(name: &str, device: &str) -> ClientUri {
-    format!("mimi://b.example/d/{name}/{device}").parse().unwrap()
-}
-
-/// The follower of b.example.
-fn follower() -> Follower {
-    Follower::new(provider("b"), Database::memory(), Follower::system_clock())
-}
-
-fn hub_sender() -> Vec<u8> {
-    let credential = Credential::basic(&b"mimi://a.example"[..]);
-    ExternalSender {
-        signature_key: Bytes::from_static(&[9; 32]),
-        credential,
-    }
-    .encode()
-}
-
-/// A user of a.example with a room of its own.
-fn inviter(name: &str) -> Member {
-    let mut member = Member::new(format!("mimi://a.example/d/{name}/phone").parse().unwrap()).unwrap();
-    member
-        .create_room(&room(), &hub_sender(), &RoomProfile::default())
-        .unwrap();
-    member
-}
-
-fn response(octets: &Bytes) -> KeyMaterialResponse {
-    KeyMaterialResponse::decode_exact(octets).unwrap()
-}
-
-/// A member's next application message, as a hub distributes it.
-fn message(member: &mut Member, text: &str) -> Bytes {
-    let request = member.send(&room(), text.as_bytes()).unwrap();
-    let message = SubmitMessageRequest::decode_exact(&request).unwrap().app_message;
-    let content = FanoutContent::Application { message, frank: None };
-    fanout(content)
-}
-
-fn fanout(content: FanoutContent) -> Bytes {
-    let timestamp = SOON.fetch_add(1, Ordering::Relaxed);
-    FanoutMessage { timestamp, content }.encode().into()
-}
-
-/// The Welcome of an update request.
-fn welcome(request: &[u8]) -> Bytes {
-    let HandshakeBundle::Commit {
-        welcome, ratchet_tree, ..
-    } = UpdateRequest::decode_exact(request).unwrap().bundle
-    else {
-        panic!("not a commit");
-    };
-    let message = Message::from_welcome(welcome.unwrap());
-    fanout(FanoutContent::Welcome { message, ratchet_tree })
-}
-
-/// What a hub's courier brings: entries of one room, each with the chain after it.
-struct Courier {
-    seq: u64,
-    chain: Chain,
-}
-
-impl Courier {
-    fn new() -> Self {
-        Self {
-            seq: 0,
-            chain: Chain::default(),
-        }
-    }
-
-    fn item(&mut self, body: Body) -> Item {
-        let previous = Seq(self.seq);
-        self.seq += 1;
-        let digest = match &body {
-            Body::Message(octets) => Digest::of(octets),
-            Body::Digest(digest) => *digest,
-        };
-        self.chain = self.chain.then(Seq(self.seq), &digest);
-        let (seq, chain) = (Seq(self.seq), self.chain);
-        Item {
-            offset: Offset(10 * self.seq),
-            room: room(),
-            seq,
-            previous,
-            chain,
-            body,
-        }
-    }
-
-    fn message(&mut self, octets: &Bytes) -> Item {
-        self.item(Body::Message(octets.clone()))
-    }
-}
-
-async fn events(events: &mut Events, count: usize) -> Vec<Event> {
-    let mut seen = Vec::new();
-    for _ in 0..count {
-        seen.push(events.recv().await.unwrap().unwrap());
-    }
-    seen
-}
-
-fn messages(events: &[Event]) -> Vec<Bytes> {
-    events.iter().map(|event| event.message.clone()).collect()
-}
 
 #[tokio::test]
 async fn f_3_a_key_package_is_given_to_one_of_many_who_ask_at_once() {
