@@ -343,6 +343,16 @@ pub(crate) struct Heard {
     pub(crate) refused: Vec<(u64, u32)>,
 }
 
+impl Heard {
+    /// Nothing yet, but the first credit.
+    pub(crate) fn within(window: u64) -> Self {
+        Self {
+            credit: window,
+            ..Self::default()
+        }
+    }
+}
+
 /// A frame, with its length before it.
 pub(crate) fn frame(message: &impl Message) -> Vec<u8> {
     announced(&message.encode_to_vec())

@@ -17,4 +17,6 @@ async fn the_example_passes_the_links_conformance_test() {
     assert!(report.is_good(), "{report}");
     // Nothing is passed over: it can be killed, and shows what it stores.
     assert!(!report.to_string().contains("skip"), "{report}");
+    // Nor does what the suite sends contradict itself.
+    assert!(!world.said().contains("ALARM"), "{}", world.said());
 }

@@ -70,32 +70,40 @@ fn leave_key_package(world: &World, bob: &Member) {
     std::fs::write(world.path("b/data/key-material/1.response"), octets).unwrap();
 }
 
-/// Gives Bob what the example has printed of the room and he has not read, until he has read `messages`.
-async fn reads(
-    bob: &mut Member,
-    room: &RoomUri,
-    follower: &Process,
-    taken: &mut usize,
-    messages: &mut Vec<String>,
-    until: usize,
-) {
-    let began = Instant::now();
-    loop {
-        for octets in follower.printed(room.as_str()).into_iter().skip(*taken) {
-            *taken += 1;
-            let fanout = FanoutMessage::decode_exact(&octets).unwrap();
-            match bob.receive(room, &fanout).unwrap() {
-                Received::Message(message) => messages.push(String::from_utf8(message.data.to_vec()).unwrap()),
-                Received::Joined { .. } | Received::EpochChanged { .. } | Received::NotForMe => {}
-                Received::Proposals { .. } => {}
-                other => panic!("entry {taken}: {other:?}"),
+/// Bob, who reads what the example prints.
+struct Bob {
+    member: Member,
+    room: RoomUri,
+    /// Entries read.
+    taken: usize,
+    messages: Vec<String>,
+}
+
+impl Bob {
+    /// Reads on until he is in the room and has read this many messages.
+    async fn reads(&mut self, follower: &Process, messages: usize) {
+        let began = Instant::now();
+        while self.member.epoch(&self.room).is_none() || self.messages.len() < messages {
+            let read = self.messages.len();
+            assert!(began.elapsed() < PATIENCE, "{read} of {messages} messages");
+            for octets in follower.printed(self.room.as_str()).into_iter().skip(self.taken) {
+                self.taken += 1;
+                self.take(&octets);
             }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        if messages.len() >= until && bob.epoch(room).is_some() {
-            return;
+    }
+
+    fn take(&mut self, octets: &[u8]) {
+        let fanout = FanoutMessage::decode_exact(octets).unwrap();
+        match self.member.receive(&self.room, &fanout).unwrap() {
+            Received::Message(message) => self.messages.push(String::from_utf8(message.data.to_vec()).unwrap()),
+            Received::Joined { .. }
+            | Received::EpochChanged { .. }
+            | Received::Proposals { .. }
+            | Received::NotForMe => {}
+            other => panic!("entry {}: {other:?}", self.taken),
         }
-        assert!(began.elapsed() < PATIENCE, "{} of {until} messages", messages.len());
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -110,19 +118,24 @@ async fn a_follower_written_from_the_document_alone_federates() {
     let room: RoomUri = "mimi://a.example/r/clubhouse".parse().unwrap();
     let alice = alice(&config, &room).await;
     alice.session.create_room(&room, &RoomProfile::default()).await.unwrap();
-    let mut bob = Member::new("mimi://b.example/d/bob/phone".parse().unwrap()).unwrap();
-    leave_key_package(&world, &bob);
-    alice.session.add_user(&room, &bob.user(), ORDINARY).await.unwrap();
-    let (mut taken, mut messages) = (0, Vec::new());
-    reads(&mut bob, &room, &follower, &mut taken, &mut messages, 0).await;
-    assert_eq!(bob.epoch(&room), Some(alice.epoch()));
+    let mut bob = Bob {
+        member: Member::new("mimi://b.example/d/bob/phone".parse().unwrap()).unwrap(),
+        room: room.clone(),
+        taken: 0,
+        messages: Vec::new(),
+    };
+    leave_key_package(&world, &bob.member);
+    let user = bob.member.user();
+    alice.session.add_user(&room, &user, ORDINARY).await.unwrap();
+    bob.reads(&follower, 0).await;
+    assert_eq!(bob.member.epoch(&room), Some(alice.epoch()));
 
     let sent: Vec<String> = (0..MESSAGES).map(|n| format!("message {n}")).collect();
     let (early, late) = sent.split_at(MESSAGES / 2);
     for message in early {
         alice.session.send(&room, message.as_bytes()).await.unwrap();
     }
-    reads(&mut bob, &room, &follower, &mut taken, &mut messages, 5).await;
+    bob.reads(&follower, 5).await;
     let before = follower.printed(room.as_str());
     // It dies while some of these may be on their way, is not there for a while, and comes back.
     follower.kill();
@@ -130,8 +143,8 @@ async fn a_follower_written_from_the_document_alone_federates() {
         alice.session.send(&room, message.as_bytes()).await.unwrap();
     }
     follower.start_again().unwrap();
-    reads(&mut bob, &room, &follower, &mut taken, &mut messages, MESSAGES).await;
-    assert_eq!(messages, sent);
+    bob.reads(&follower, MESSAGES).await;
+    assert_eq!(bob.messages, sent);
     let after = follower.printed(room.as_str());
     assert_eq!(
         after[..before.len()],
@@ -139,8 +152,9 @@ async fn a_follower_written_from_the_document_alone_federates() {
         "what it had shown is there, and nothing twice"
     );
     assert_eq!(
-        bob.epoch_authenticator(&room),
+        bob.member.epoch_authenticator(&room),
         alice.session.member(|member| member.epoch_authenticator(&room))
     );
+    assert!(!world.said().contains("ALARM"), "{}", world.said());
     hub.stop().await;
 }

@@ -9,7 +9,7 @@ use proto::link::{Item, follower_frame, item};
 use super::Bench;
 use crate::Outcome;
 use crate::entries::Room;
-use crate::hub::{Ended, Heard};
+use crate::hub::{Ended, Heard, Stream};
 
 /// Until what is stored is shown.
 const SHOWN: Duration = Duration::from_secs(10);
@@ -183,14 +183,8 @@ pub(super) async fn nothing_acknowledged_is_lost_in_a_crash(bench: &mut Bench<'_
     let items: Vec<Item> = (0..BURST).map(|offset| bench.room.message(offset, 500)).collect();
     let (link, mut stream) = bench.fanout().await?;
     let window = stream.resume(1).await?.window;
-    let (mut heard, mut used) = (Heard::default(), 0);
-    heard.credit = window;
-    for item in &items {
-        used += stream.deliver(1, std::slice::from_ref(item)).await;
-        while heard.credit < used + 1_000 {
-            stream.hear(1, &mut heard).await?;
-        }
-    }
+    let mut heard = Heard::within(window);
+    send_each(&mut stream, &items, &mut heard).await?;
     // Some of it is on its way, some in the middle of being stored, some acknowledged.
     while heard.next_offset < BURST / 4 {
         stream.hear(1, &mut heard).await?;
@@ -202,17 +196,30 @@ pub(super) async fn nothing_acknowledged_is_lost_in_a_crash(bench: &mut Bench<'_
     drop((link, stream));
     bench.hub.reaches(bench.subject.address()).await?;
     let (_link, mut stream) = bench.fanout().await?;
-    let position = stream.resume(1).await?.position.context("it knows nothing any more")?;
+    let place = stream.resume(1).await?;
+    let position = place.position.context("it knows nothing any more")?;
     ensure!(
         (acknowledged..=BURST).contains(&position),
         "it is at {position}, {acknowledged} was acknowledged and {BURST} sent"
     );
-    let left = &items[usize::try_from(position)?..];
-    if !left.is_empty() {
-        stream.deliver(1, left).await;
-        stream.acknowledged(1, BURST - 1).await?;
+    let mut heard = Heard::within(place.window);
+    send_each(&mut stream, &items[usize::try_from(position)?..], &mut heard).await?;
+    while heard.next_offset < BURST && position < BURST {
+        stream.hear(1, &mut heard).await?;
     }
     is_stored(bench, &items).await
+}
+
+/// Sends items of shard 1, which was just resumed, each in a frame of its own, as far as the credit goes at a time.
+async fn send_each(stream: &mut Stream, items: &[Item], heard: &mut Heard) -> anyhow::Result<()> {
+    let mut used = 0;
+    for item in items {
+        used += stream.deliver(1, std::slice::from_ref(item)).await;
+        while heard.credit < used + 1_000 {
+            stream.hear(1, heard).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The follower has stored the messages among `items`, each once and in their order.

@@ -46,11 +46,17 @@ impl World {
         ] {
             command.arg(option).arg(self.path(name));
         }
+        let said = std::fs::File::create(self.path("b/said")).unwrap();
+        command.stderr(said);
         Process::start(command, self.listen, true).unwrap()
     }
 
+    /// What the example has said beside the entries.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.path("b/said")).unwrap()
+    }
+
     /// The conformance test as a.example.
-    #[allow(dead_code, reason = "each test uses what it needs")]
     pub(crate) fn hub(&self) -> Hub {
         let [chain, key, roots] = ["a/tls.pem", "a/tls.key", "b/ca.pem"].map(|name| self.path(name));
         Hub::from_files("a.example", "b.example", &chain, &key, &roots).unwrap()
