@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::rounds::Rounds;
-use crate::scenarios::fanout;
+use crate::scenarios::{accept, fanout};
 
 /// Measures Nave under load, beside what this machine can do without it. Nothing counts of a run that lost anything.
 #[derive(Debug, Parser)]
@@ -58,6 +58,8 @@ impl Common {
 pub(crate) enum Scenario {
     /// One hub, followers as sinks: saturated, and at a given rate
     Fanout(fanout::Options),
+    /// One hub: what it accepts, with so much asked at a time of so many rooms
+    Accept(accept::Options),
     /// A sink (started by this program itself)
     #[command(hide = true)]
     Sink { setup: PathBuf },

@@ -75,18 +75,27 @@ impl Crowd {
         })
     }
 
-    /// So many messages of `octets` octets of application data, spread evenly over the rooms, encrypted.
+    /// So many messages of `octets` octets of application data, spread evenly over the first `rooms`, encrypted.
     ///
     /// # Errors
     /// MLS fails.
-    pub(crate) fn write(&mut self, count: usize, octets: usize) -> anyhow::Result<Vec<Post>> {
+    pub(crate) fn write(&mut self, rooms: usize, count: usize, octets: usize) -> anyhow::Result<Vec<Post>> {
         let data = vec![0x5a; octets];
         let posts = (0..count).map(|number| {
-            let room = number % self.rooms.len();
+            let room = number % rooms;
             let body = self.speaker.send(&self.rooms[room], &data)?;
             Ok(Post { room, body })
         });
         posts.collect()
+    }
+
+    /// Octets of such a message, encrypted: about what the hub stores and sends.
+    ///
+    /// # Errors
+    /// MLS fails.
+    pub(crate) fn octets(&mut self, octets: usize) -> anyhow::Result<usize> {
+        let posts = self.write(1, 1, octets)?;
+        Ok(posts.first().map_or(octets, |post| post.body.len()))
     }
 }
 

@@ -46,6 +46,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Scenario::BareQuinnSend { setup } => return limits::quinn::send(&setup).await.map(|()| true),
         Scenario::BareQuinnReceive { setup } => return limits::quinn::receive(&setup).await.map(|()| true),
         Scenario::Fanout(options) => scenarios::fanout::run(&Setting::of(&common)?, &options).await?,
+        Scenario::Accept(options) => scenarios::accept::run(&Setting::of(&common)?, &options).await?,
     };
     report::print(&outcome);
     write(&common, &outcome)?;

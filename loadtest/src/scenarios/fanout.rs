@@ -153,7 +153,7 @@ impl<'a> Bench<'a> {
     async fn round(&mut self, number: usize) -> anyhow::Result<Vec<Sample>> {
         let followers = self.followers;
         let name = |what: &str| format!("round {}, {followers} followers: {what}", number + 1);
-        let (messages, octets) = (self.options.saturating(followers, self.setting.quick), self.octets()?);
+        let (messages, octets) = (self.options.saturating(followers, self.setting.quick), self.crowd.octets(self.options.size)?);
         let bare = self.bare(messages, octets, None).await?;
         let pace = Pace::InFlight(IN_FLIGHT);
         self.volley(name("warm-up"), messages / WARM_UP, pace).await?;
@@ -201,19 +201,13 @@ impl<'a> Bench<'a> {
     }
 
     async fn volley(&mut self, name: String, messages: usize, pace: Pace) -> anyhow::Result<Volley> {
-        let posts = tokio::task::block_in_place(|| self.crowd.write(messages, self.options.size))?;
+        let posts = tokio::task::block_in_place(|| self.crowd.write(self.options.rooms, messages, self.options.size))?;
         let step = Step::begin(name, messages);
         let rooms = &self.crowd.rooms;
         let volley = Volley::fire(&self.stage, &self.generator, rooms, posts, pace, || step.tick()).await?;
         step.end();
         self.faults.extend(volley.faults.iter().cloned());
         Ok(volley)
-    }
-
-    /// Octets of a message as the hub sends it, about.
-    fn octets(&mut self) -> anyhow::Result<usize> {
-        let posts = self.crowd.write(1, self.options.size)?;
-        Ok(posts.first().map_or(self.options.size, |post| post.body.len()))
     }
 
     async fn bare(&self, frames: usize, octets: usize, rate: Option<f64>) -> anyhow::Result<Sent> {

@@ -1,5 +1,6 @@
 //! What is measured: each scenario sets its processes up, plays its rounds and says what it found.
 
+pub(crate) mod accept;
 pub(crate) mod fanout;
 
 use std::path::PathBuf;
