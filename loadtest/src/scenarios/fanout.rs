@@ -22,6 +22,9 @@ use crate::volley::Volley;
 /// Messages of a volley that goes before and does not count, as a share of the one that does.
 const WARM_UP: usize = 5;
 
+/// Frames that saturated bare quinn sends at least, over all receivers: its CPU time is told in hundredths of a second.
+const BARE_FRAMES: usize = 400_000;
+
 /// Syncs of the bare loop in each round.
 const SYNCS: usize = 100;
 
@@ -40,7 +43,7 @@ pub(crate) struct Options {
     /// Octets of application data in a message
     #[arg(long, value_name = "OCTETS", default_value_t = 1_024)]
     size: usize,
-    /// Messages of a saturated round [default: 100,000 deliveries, at least 1,000 messages]
+    /// Messages of a saturated round [default: as make 200,000 deliveries]
     #[arg(long, value_name = "N")]
     messages: Option<usize>,
     /// Messages a second of a paced round
@@ -53,7 +56,7 @@ pub(crate) struct Options {
 
 impl Options {
     fn saturating(&self, followers: usize, quick: bool) -> usize {
-        let deliveries = if quick { 20_000 } else { 100_000 };
+        let deliveries = if quick { 20_000 } else { 200_000 };
         self.messages.unwrap_or((deliveries / followers).max(1_000))
     }
 
@@ -154,7 +157,7 @@ impl<'a> Bench<'a> {
         let followers = self.followers;
         let name = |what: &str| format!("round {}, {followers} followers: {what}", number + 1);
         let (messages, octets) = (self.options.saturating(followers, self.setting.quick), self.crowd.octets(self.options.size)?);
-        let bare = self.bare(messages, octets, None).await?;
+        let bare = self.bare(messages.max(BARE_FRAMES / followers), octets, None).await?;
         let pace = Pace::InFlight(IN_FLIGHT);
         self.volley(name("warm-up"), messages / WARM_UP, pace).await?;
         let saturated = self.volley(name("saturated"), messages, pace).await?;
