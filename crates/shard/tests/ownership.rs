@@ -124,7 +124,10 @@ async fn of_two_nodes_that_were_started_with_one_name_only_one_can_write() {
     let first = one.acquire(SHARD).await.unwrap();
     for _ in 0..20 {
         let held = two.acquire(SHARD).await.unwrap_err();
-        assert!(matches!(held, AcquireError::Held { by, .. } if by == one.incarnation()), "{held}");
+        assert!(
+            matches!(held, AcquireError::Held { by, .. } if by == one.incarnation()),
+            "{held}"
+        );
         write(&database, &first, "by the first").await.unwrap();
         tokio::time::sleep(BEAT).await;
     }

@@ -86,19 +86,33 @@ pub const WALLS: &[(&str, &[&str])] = &[
     ),
     ("nave", &["hub", "room", "shard", "fanout", "actix"]),
     ("example-follower", &["*", "!proto", "actix"]),
+    // It drives processes, and knows of them what others may know: not how they work.
+    (
+        "loadtest",
+        &[
+            "*", "!client", "!daemon", "!link", "!mimi", "!peer", "!proto", "!tier", "actix", "fjall", "openmls",
+        ],
+    ),
 ];
 
-/// Dependencies that these alone may import. Who checks the link, and who shows that its document is enough, speak QUIC
-/// themselves.
+/// Dependencies that these alone may import. Who checks the link, who shows that its document is enough, and who compares the
+/// link with bare QUIC, speak QUIC themselves.
 const SOLE_USERS: &[(&str, &[&str])] = &[
     ("actix", &["hub"]),
-    ("quinn", &["link", "link-conformance", "example-follower"]),
+    ("quinn", &["link", "link-conformance", "example-follower", "loadtest"]),
     ("fjall", &["store"]),
     ("foundationdb", &["store-fdb"]),
 ];
 
 /// Members on which nothing depends.
-const LAST: &[&str] = &["example-follower", "hostile", "link-conformance", "sim", "xtask"];
+const LAST: &[&str] = &[
+    "example-follower",
+    "hostile",
+    "link-conformance",
+    "loadtest",
+    "sim",
+    "xtask",
+];
 
 /// Each breach as a sentence: a wall crossed, a member without a wall, a dependency that others than its sole user have,
 /// a member that something depends on though nothing may.

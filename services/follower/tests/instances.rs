@@ -64,7 +64,10 @@ async fn a_key_package_is_given_away_once_by_however_many_instances() {
     let instances: [Follower; 4] = instances();
     let bob = Member::new(client("bob", "phone")).unwrap();
     let key_packages = bob.key_packages(1).unwrap();
-    instances[0].upload(&user("bob"), bob.client(), &key_packages).await.unwrap();
+    instances[0]
+        .upload(&user("bob"), bob.client(), &key_packages)
+        .await
+        .unwrap();
     let asked = (0..16).map(|n| {
         let asks = inviter(&format!("user{n}"));
         let request = asks.key_material_request(&room(), &user("bob")).unwrap();
@@ -73,5 +76,8 @@ async fn a_key_package_is_given_away_once_by_however_many_instances() {
     });
     let answers = futures::future::join_all(asked).await;
     let given = answers.into_iter().map(|answer| response(&answer.unwrap()).user_status);
-    assert_eq!(given.filter(|status| *status == KeyMaterialUserCode::Success).count(), 1);
+    assert_eq!(
+        given.filter(|status| *status == KeyMaterialUserCode::Success).count(),
+        1
+    );
 }

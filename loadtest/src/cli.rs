@@ -1,0 +1,72 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::rounds::Rounds;
+use crate::scenarios::{accept, fanout};
+
+/// Measures Nave under load, beside what this machine can do without it. Nothing counts of a run that lost anything.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What all scenarios take.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// Write the outcome as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the outcome as one page of HTML, which needs no network
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// One short round: an impression, marked as such
+    #[arg(long, global = true)]
+    pub(crate) quick: bool,
+    /// Rounds that count; up to three times as many are played where the machine's speed moves
+    #[arg(long, global = true, value_name = "N", default_value_t = 5)]
+    pub(crate) rounds: usize,
+    /// Where Nave's programs are [default: beside this one]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) programs: Option<PathBuf>,
+    /// Where the processes keep everything; its disk is measured, too [default: beside this program]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+impl Common {
+    /// The rounds to be played.
+    pub(crate) fn rounds(&self) -> Rounds {
+        match self.quick {
+            true => Rounds { wanted: 1, max: 3 },
+            false => Rounds {
+                wanted: self.rounds,
+                max: 3 * self.rounds,
+            },
+        }
+    }
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// One hub, followers as sinks: saturated, and at a given rate
+    Fanout(fanout::Options),
+    /// One hub: what it accepts, with so much asked at a time of so many rooms
+    Accept(accept::Options),
+    /// A sink (started by this program itself)
+    #[command(hide = true)]
+    Sink { setup: PathBuf },
+    /// The sender of bare quinn (started by this program itself)
+    #[command(hide = true)]
+    BareQuinnSend { setup: PathBuf },
+    /// The receivers of bare quinn (started by this program itself)
+    #[command(hide = true)]
+    BareQuinnReceive { setup: PathBuf },
+}

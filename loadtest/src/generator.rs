@@ -1,0 +1,199 @@
+//! Submits messages to a hub, as an edge does. At a given rate each has a time at which it is due, fixed beforehand: it is
+//! sent then whatever became of those before it, and its latency counts from then, also when it could not be sent in time.
+//! So a hub that stands still for a second is seen to, by all who had to wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use mimi::Decode as _;
+use mimi::RoomUri;
+use mimi::submit::{SubmitMessageResponse, SubmitOutcome};
+use proto::hub::hub_client::HubClient;
+use proto::hub::room_request::Body;
+use proto::hub::room_response::Outcome;
+use proto::hub::{Refused, RoomRequest};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+
+use crate::measure::now_ns;
+
+/// For how long a hub that is overloaded is asked again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ways to a hub, used in turn. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Hub {
+    clients: Arc<[HubClient<Channel>]>,
+    turn: Arc<AtomicUsize>,
+}
+
+impl Hub {
+    /// At least one way.
+    pub(crate) fn new(clients: &[HubClient<Channel>]) -> Self {
+        Self {
+            clients: clients.into(),
+            turn: Arc::default(),
+        }
+    }
+
+    /// What the hub answers `source` about `room`. While the hub is overloaded the same is asked again, when it says.
+    ///
+    /// # Errors
+    /// It refuses, or cannot be reached.
+    pub(crate) async fn ask(&self, room: &str, source: &str, body: Body) -> anyhow::Result<Bytes> {
+        let request = RoomRequest {
+            room: room.to_owned(),
+            source: source.to_owned(),
+            body: Some(body),
+        };
+        let began = Instant::now();
+        loop {
+            let client = &self.clients[self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len()];
+            match client.clone().call(request.clone()).await?.into_inner().outcome {
+                Some(Outcome::Answer(answer)) => return Ok(answer),
+                Some(Outcome::Refused(refused)) => wait(&refused, began).await?,
+                Some(Outcome::Elsewhere(_)) => bail!("the hub has no such shard"),
+                None => bail!("the hub answers nothing"),
+            }
+        }
+    }
+}
+
+async fn wait(refused: &Refused, began: Instant) -> anyhow::Result<()> {
+    let Refused {
+        status,
+        reason,
+        retry_after_ms,
+    } = refused;
+    if !matches!(status, 429 | 503) || began.elapsed() > PATIENCE {
+        bail!("the hub refuses with {status}: {reason}");
+    }
+    tokio::time::sleep(Duration::from_millis(*retry_after_ms)).await;
+    Ok(())
+}
+
+/// A message to be submitted.
+#[derive(Debug, Clone)]
+pub(crate) struct Post {
+    /// The room's number.
+    pub(crate) room: usize,
+    /// SubmitMessageRequest (mimi-protocol §5.4).
+    pub(crate) body: Bytes,
+}
+
+/// A message that was accepted. Times are nanoseconds since the UNIX epoch, where nothing else is said.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shot {
+    /// The room's number.
+    pub(crate) room: usize,
+    /// When it was due.
+    pub(crate) due_ns: u64,
+    /// When its acceptance was here.
+    pub(crate) answered_ns: u64,
+    /// When the hub accepted it, in milliseconds: in a room no two are equal.
+    pub(crate) accepted_ms: u64,
+}
+
+/// When messages are sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Pace {
+    /// So many are under way all the time: as many as the hub takes.
+    InFlight(usize),
+    /// So many a second, whatever the hub does.
+    PerSecond(f64),
+}
+
+/// Who submits, and where.
+#[derive(Debug, Clone)]
+pub(crate) struct Generator {
+    hub: Hub,
+    source: Arc<str>,
+    rooms: Arc<[RoomUri]>,
+}
+
+impl Generator {
+    /// Submits to `rooms` on behalf of the provider `source`.
+    pub(crate) fn new(hub: &Hub, source: &str, rooms: &[RoomUri]) -> Self {
+        Self {
+            hub: hub.clone(),
+            source: source.into(),
+            rooms: rooms.into(),
+        }
+    }
+
+    /// Has all of `posts` accepted. `told` hears of each.
+    ///
+    /// # Errors
+    /// The hub refuses one, or cannot be reached.
+    pub(crate) async fn fire(&self, posts: Vec<Post>, pace: Pace, told: impl Fn()) -> anyhow::Result<Vec<Shot>> {
+        match pace {
+            Pace::InFlight(count) => self.saturate(posts, count, told).await,
+            Pace::PerSecond(rate) => self.paced(posts, rate, told).await,
+        }
+    }
+
+    async fn saturate(&self, posts: Vec<Post>, in_flight: usize, told: impl Fn()) -> anyhow::Result<Vec<Shot>> {
+        let count = posts.len();
+        let mut waiting = posts.into_iter();
+        let (mut shots, mut under_way) = (Vec::with_capacity(count), JoinSet::new());
+        loop {
+            while under_way.len() < in_flight
+                && let Some(post) = waiting.next()
+            {
+                under_way.spawn(self.clone().submit(post, now_ns()));
+            }
+            let Some(ended) = under_way.join_next().await else {
+                return Ok(shots);
+            };
+            shots.push(ended??);
+            told();
+        }
+    }
+
+    async fn paced(&self, posts: Vec<Post>, rate: f64, told: impl Fn()) -> anyhow::Result<Vec<Shot>> {
+        let count = posts.len();
+        let (ended, mut shots_ended) = mpsc::channel(count.max(1));
+        let (generator, runtime) = (self.clone(), tokio::runtime::Handle::current());
+        // A thread of its own: it sleeps more exactly than the runtime does, and nothing there holds it up.
+        let pacer = std::thread::spawn(move || {
+            let (began, began_ns) = (Instant::now(), now_ns());
+            for (number, post) in posts.into_iter().enumerate() {
+                let due = Duration::from_secs_f64(number as f64 / rate);
+                std::thread::sleep(due.saturating_sub(began.elapsed()));
+                let due_ns = began_ns + u64::try_from(due.as_nanos()).unwrap_or(u64::MAX);
+                let (generator, ended) = (generator.clone(), ended.clone());
+                runtime.spawn(async move {
+                    let shot = generator.submit(post, due_ns).await;
+                    // Nobody listens after the first failure.
+                    let _ = ended.send(shot).await;
+                });
+            }
+        });
+        let mut shots = Vec::with_capacity(count);
+        while let Some(shot) = shots_ended.recv().await {
+            shots.push(shot?);
+            told();
+        }
+        pacer.join().ok().context("the pacer ended")?;
+        Ok(shots)
+    }
+
+    async fn submit(self, post: Post, due_ns: u64) -> anyhow::Result<Shot> {
+        let room = self.rooms[post.room].as_str();
+        let answer = self.hub.ask(room, &self.source, Body::Submit(post.body)).await?;
+        let answered_ns = now_ns();
+        match SubmitMessageResponse::decode_exact(&answer)?.outcome {
+            SubmitOutcome::Accepted { accepted_timestamp, .. } => Ok(Shot {
+                room: post.room,
+                due_ns,
+                answered_ns,
+                accepted_ms: accepted_timestamp,
+            }),
+            refused => bail!("{room}: {refused:?}"),
+        }
+    }
+}

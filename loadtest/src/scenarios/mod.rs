@@ -1,0 +1,66 @@
+//! What is measured: each scenario sets its processes up, plays its rounds and says what it found.
+
+pub(crate) mod accept;
+pub(crate) mod fanout;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::cli::Common;
+use crate::measure::Watch;
+use crate::report::{Outcome, Settings};
+use crate::rounds::Rounds;
+use crate::stage::{Ground, Programs};
+
+/// What a bare loop is called in a row.
+pub(crate) const BARE_QUINN: &str = "bare quinn";
+/// What a server that is not on this machine would be called.
+pub(crate) const NATS: &str = "NATS JetStream, un-synced";
+/// The same.
+pub(crate) const NATS_SYNCED: &str = "NATS JetStream, sync always";
+
+/// What all scenarios need to know.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) ground: Ground,
+    pub(crate) rounds: Rounds,
+    pub(crate) quick: bool,
+}
+
+impl Setting {
+    /// As the command line says.
+    ///
+    /// # Errors
+    /// Nave's programs are not where they should be.
+    pub(crate) fn of(common: &Common) -> anyhow::Result<Self> {
+        let programs = Programs::find(common.programs.as_deref(), &["nave", "nave-hub"])?;
+        // A temporary directory may be in memory, where a sync costs nothing.
+        let beside = || -> Option<PathBuf> { Some(std::env::current_exe().ok()?.parent()?.to_owned()) };
+        let directory = common.data_dir.clone().or_else(beside).context("name a --data-dir")?;
+        std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+        Ok(Self {
+            ground: Ground { programs, directory },
+            rounds: common.rounds(),
+            quick: common.quick,
+        })
+    }
+
+    /// An outcome of which nothing is known yet but its settings.
+    pub(crate) fn outcome(&self, scenario: &'static str, settings: Settings, watch: &Watch) -> Outcome {
+        Outcome {
+            scenario,
+            settings,
+            complete: true,
+            faults: Vec::new(),
+            valid: true,
+            indicative: self.quick,
+            rounds: 0,
+            rounds_repeated: 0,
+            rows: Vec::new(),
+            machine: watch.machine(),
+            processes: Vec::new(),
+            plots: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What a measurement needs around it: a hub as a process of its own, sinks that are its followers, and the internal way
+//! to the hub that an edge would take. Everything is in a directory that is removed afterwards.
+
+mod files;
+mod ports;
+mod process;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use daemon::certificates::DevelopmentCa;
+use mimi::Provider;
+use proto::hub::hub_client::HubClient;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+pub(crate) use ports::free;
+pub(crate) use process::{Process, Programs};
+
+use crate::measure::{self, Usage};
+use crate::report::ProcessUse;
+use crate::sink::{Collected, Identity, Setup, Sink};
+
+/// The hub's provider.
+pub(crate) const HUB: &str = "hub.example";
+
+/// Where and with what a stage is built.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    /// Where Nave's programs are.
+    pub(crate) programs: Programs,
+    /// Where stages are: a directory on the disk that is to be measured.
+    pub(crate) directory: PathBuf,
+}
+
+/// See the module.
+pub(crate) struct Stage {
+    hub: Process,
+    sinks: Vec<Sink>,
+    /// The providers that follow, in the order of the sinks.
+    pub(crate) followers: Vec<Provider>,
+    /// Ways to the hub.
+    pub(crate) clients: Vec<HubClient<Channel>>,
+    /// The hub's ExternalSender (RFC 9420 §12.1.8.1) in rooms of cipher suite 0x0001.
+    pub(crate) hub_sender: Vec<u8>,
+    stop: CancellationToken,
+    /// Removed when the processes have ended: fields are dropped in their order.
+    directory: TempDir,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Stage {
+    /// Builds a stage with as many sinks as `groups` has numbers, each of them standing for so many followers.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub(crate) async fn build(ground: &Ground, groups: &[usize]) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("nave-load-")
+            .tempdir_in(&ground.directory)?;
+        let root = directory.path();
+        let ca = DevelopmentCa::in_directory(&root.join("ca"))?;
+        let groups = files::followers(root, &ca, groups)?;
+        let config = files::hub(ground, root, &ca, &groups)?;
+
+        let mut sinks = Vec::new();
+        for (number, followers) in groups.iter().enumerate() {
+            let setup = Setup {
+                hub: HUB.to_owned(),
+                roots: root.join("ca/ca.pem"),
+                followers: followers.clone(),
+            };
+            sinks.push(Sink::start(root, &format!("sink-{number}"), &setup).await?);
+        }
+        let (program, file) = (ground.programs.path("nave-hub"), &config.file);
+        let hub = Process::start("nave-hub", &program, &[], file, config.admin).await?;
+        let said = ground
+            .programs
+            .run("nave-hub", &["--print-senders", "--config", files::text(file)?])?;
+
+        let stop = CancellationToken::new();
+        let clients = files::edge(root, &ca, config.listen, stop.clone())?;
+        let followers = groups
+            .iter()
+            .flatten()
+            .map(Identity::provider)
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self {
+            hub_sender: files::sender(&String::from_utf8_lossy(&said.stdout))?,
+            directory,
+            hub,
+            sinks,
+            followers,
+            clients,
+            stop,
+        })
+    }
+
+    /// What the hub has used.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub(crate) fn hub_usage(&self) -> anyhow::Result<Usage> {
+        measure::usage(self.hub.id()).context("this system does not tell what a process used")
+    }
+
+    /// The sinks, in their order.
+    pub(crate) fn sinks(&self) -> &[Sink] {
+        &self.sinks
+    }
+
+    /// A directory on the disk that the hub writes to.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Application messages that each follower was shown since the last collection.
+    ///
+    /// # Errors
+    /// A sink is gone.
+    pub(crate) async fn progress(&self) -> anyhow::Result<Vec<u64>> {
+        let mut all = Vec::new();
+        for sink in &self.sinks {
+            all.extend(sink.progress().await?);
+        }
+        Ok(all)
+    }
+
+    /// What each follower was shown since the last collection.
+    ///
+    /// # Errors
+    /// A sink is gone.
+    pub(crate) async fn collect(&self) -> anyhow::Result<Vec<Collected>> {
+        let mut all = Vec::new();
+        for sink in &self.sinks {
+            all.extend(sink.collect().await?);
+        }
+        Ok(all)
+    }
+
+    /// What each process used since it began.
+    pub(crate) fn processes(&self) -> Vec<ProcessUse> {
+        let hub = (self.hub.name().to_owned(), self.hub.id());
+        let sinks = self.sinks.iter().enumerate();
+        let sinks = sinks.map(|(number, sink)| (format!("sink {number}"), sink.id()));
+        let ours = ("generator".to_owned(), std::process::id());
+        let all = std::iter::once(hub).chain(sinks).chain([ours]);
+        all.filter_map(|(name, id)| {
+            let usage = measure::usage(id)?;
+            Some(ProcessUse {
+                name,
+                cpu_seconds: usage.cpu.as_secs_f64(),
+                rss_bytes: usage.rss,
+                rss_peak_bytes: usage.rss_peak,
+            })
+        })
+        .collect()
+    }
+}

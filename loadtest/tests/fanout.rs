@@ -1,0 +1,76 @@
+//! The load test itself, very short: whatever figures it finds, what it promises about them holds.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+const LOADTEST: &str = env!("CARGO_BIN_EXE_loadtest");
+
+/// Builds the programs that are driven, in the profile of this test and beside it. What they are made of has the features
+/// that it has for the tests of the workspace, so that nothing is compiled twice.
+fn build() {
+    let programs = Path::new(LOADTEST).parent().unwrap();
+    let profile = match programs.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        named => named,
+    };
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--profile", profile, "--target-dir"])
+        .arg(programs.parent().unwrap())
+        .args(["--workspace", "--test", "fanout", "--bin", "nave", "--bin", "nave-hub"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(built.unwrap().success(), "the programs cannot be built");
+}
+
+fn outcome(arguments: &[&str]) -> (Value, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let output = Command::new(LOADTEST)
+        .args(arguments)
+        .arg("--json")
+        .arg(file("json"))
+        .arg("--html")
+        .arg(file("html"))
+        .arg("--data-dir")
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let json = std::fs::read(file("json")).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let html = std::fs::read_to_string(file("html")).unwrap();
+    (serde_json::from_slice(&json).unwrap(), html)
+}
+
+#[test]
+fn a_short_run_is_complete_and_says_what_it_measured_beside_what() {
+    build();
+    let (fanout, page) = outcome(&[
+        "fanout",
+        "--quick",
+        "--followers=2",
+        "--rooms=3",
+        "--messages=200",
+        "--rate=200",
+        "--seconds=1",
+    ]);
+    assert_eq!(fanout["scenario"], "fanout");
+    assert_eq!(fanout["complete"], true, "{:#}", fanout["faults"]);
+    assert_eq!(fanout["indicative"], true);
+    assert_eq!(fanout["settings"]["followers"], serde_json::json!([2]));
+    let rows = fanout["rows"].as_array().unwrap();
+    for row in rows {
+        for key in ["metric", "nave", "beside", "name_beside", "ratio", "goal", "met"] {
+            assert!(row.get(key).is_some(), "{key} is not in {row}");
+        }
+        assert!(row["metric"].is_string() && row["nave"].is_number(), "{row}");
+    }
+    let named = |name: &str| rows.iter().filter(|row| row["name_beside"] == name).collect::<Vec<_>>();
+    assert!(named("bare quinn").iter().all(|row| row["ratio"].is_number()));
+    let nats = named("NATS JetStream, un-synced");
+    assert!(!nats.is_empty() && nats.iter().all(|row| row["met"] == "not measured"));
+    assert!(page.contains("<svg") && page.contains("Complete") && !page.contains("<script"));
+}
