@@ -172,7 +172,9 @@ impl Bench {
         let bare = sync::appends(self.stage.directory(), SYNCS, octets * in_flight)?;
         self.volley(format!("{name}: warm-up"), case, messages / WARM_UP)
             .await?;
+        let before = self.hub.turned_away();
         let volley = self.volley(name, case, messages).await?;
+        let turned_away = self.hub.turned_away() - before;
 
         let of = |metric: &str| format!("{metric}, {in_flight} in flight, {rooms} rooms");
         let accepted = volley.messages as f64 / volley.accepting.as_secs_f64();
@@ -188,6 +190,7 @@ impl Bench {
                 "1/s",
                 volley.messages as f64 / volley.hub_cpu.as_secs_f64().max(0.01),
             ),
+            Sample::new(of("asked again, since the hub was overloaded"), "", turned_away as f64),
         ];
         if in_flight >= 1_000 {
             let goal = Goal::RatioAtLeast(0.3);

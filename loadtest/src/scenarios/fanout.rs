@@ -57,7 +57,7 @@ pub(crate) struct Options {
 impl Options {
     fn saturating(&self, followers: usize, quick: bool) -> usize {
         let deliveries = if quick { 20_000 } else { 200_000 };
-        self.messages.unwrap_or((deliveries / followers).max(1_000))
+        self.messages.unwrap_or_else(|| (deliveries / followers).max(1_000))
     }
 
     fn paced(&self) -> usize {

@@ -18,7 +18,6 @@ use peer::{Directory, Endpoint, WELL_KNOWN};
 use sha2::{Digest as _, Sha256};
 use tier::accept::{self, Bounds};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{self, Hash, Shown};
@@ -41,7 +40,6 @@ const BOUNDS: Bounds = Bounds {
 pub(super) struct Follower {
     domain: String,
     state: Mutex<State>,
-    takes: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -99,7 +97,6 @@ impl Follower {
         let follower = Arc::new(Self {
             domain: domain.clone(),
             state: Mutex::default(),
-            takes: watch::Sender::new(true),
         });
         tokio::spawn(link::serve(endpoint, follower.clone(), stop));
         Ok(follower)
@@ -107,10 +104,6 @@ impl Follower {
 
     pub(super) fn progress(&self) -> u64 {
         self.state().messages
-    }
-
-    pub(super) fn take(&self, takes: bool) {
-        self.takes.send_replace(takes);
     }
 
     pub(super) fn collect(&self) -> Collected {
@@ -199,8 +192,6 @@ impl Service for Follower {
     }
 
     async fn deliver(&self, _: &Peer, ledger: LedgerId, deliver: Deliver) -> Result<Acknowledge, Unavailable> {
-        let mut takes = self.takes.subscribe();
-        takes.wait_for(|takes| *takes).await.map_err(|_| Unavailable)?;
         let now_us = now_ns() / 1_000;
         let mut state = self.state();
         for item in &deliver.items {

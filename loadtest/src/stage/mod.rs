@@ -120,18 +120,6 @@ impl Stage {
         self.directory.path()
     }
 
-    /// Application messages that each follower was shown since the last collection.
-    ///
-    /// # Errors
-    /// A sink is gone.
-    pub(crate) async fn progress(&self) -> anyhow::Result<Vec<u64>> {
-        let mut all = Vec::new();
-        for sink in &self.sinks {
-            all.extend(sink.progress().await?);
-        }
-        Ok(all)
-    }
-
     /// What each follower was shown since the last collection.
     ///
     /// # Errors

@@ -4,14 +4,11 @@
 
 mod brought;
 
-use std::sync::Arc;
-
+use ::client::mls::{Member, ORDINARY};
 use brought::{
     Courier, LEDGER, SHARD, client, events, inviter, message, messages, provider, response, room, user, welcome,
 };
 use bytes::Bytes;
-use client::mls::Member;
-use client::mls::ORDINARY;
 use ledger::Offset;
 use ledger::follower::InboxPosition;
 use mimi::key_material::KeyMaterialUserCode;
@@ -30,7 +27,7 @@ fn instances<const N: usize>() -> [Follower; N] {
 #[tokio::test]
 async fn what_is_brought_to_one_instance_reaches_the_clients_of_another_which_go_on_at_a_third() {
     let [one, two, three] = instances();
-    let mut bob = Member::new(client("bob", "phone")).unwrap();
+    let bob = Member::new(client("bob", "phone")).unwrap();
     let key_packages = bob.key_packages(1).unwrap();
     two.upload(&user("bob"), bob.client(), &key_packages).await.unwrap();
     let (mut stream, acks) = two.open(bob.client().clone()).await.unwrap();

@@ -5,23 +5,21 @@
 mod brought;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use brought::{
+    Courier, LEDGER, SHARD, client, events, follower, hub_sender, inviter, message, messages, provider, response, room,
+    user, welcome,
+};
 use bytes::Bytes;
 use client::mls::{Member, RoomProfile};
 use ledger::follower::InboxPosition;
-use ledger::{Chain, Digest, LedgerId, Offset, Seq};
-use mimi::key_material::{ClientStatus, KeyMaterialRequest, KeyMaterialResponse, KeyMaterialUserCode};
-use mimi::mls::{Credential, ExternalSender, Message};
+use ledger::{Digest, Offset};
+use mimi::key_material::{ClientStatus, KeyMaterialRequest, KeyMaterialUserCode};
 use mimi::notify::{FanoutContent, FanoutMessage};
 use mimi::submit::{Frank, SubmitMessageRequest};
-use mimi::update::{HandshakeBundle, UpdateRequest};
-use mimi::{ClientUri, Decode as _, Encode as _, Provider, RoomUri, UserUri};
-use nave_follower::{Body, Events, Fault, Follower, Item, Refused};
+use mimi::{Decode as _, Encode as _, UserUri};
+use nave_follower::{Body, Fault, Item, Refused};
 use proptest::prelude::*;
-use proto::follower::Event;
-use route::ShardId;
-use store::Database;
 
 #[tokio::test]
 async fn f_3_a_key_package_is_given_to_one_of_many_who_ask_at_once() {

@@ -6,21 +6,18 @@
     reason = "shared by test files, each of which uses its part"
 )]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use client::mls::{Member, RoomProfile};
-use ledger::follower::InboxPosition;
 use ledger::{Chain, Digest, LedgerId, Offset, Seq};
-use mimi::key_material::{ClientStatus, KeyMaterialRequest, KeyMaterialResponse, KeyMaterialUserCode};
+use mimi::key_material::KeyMaterialResponse;
 use mimi::mls::{Credential, ExternalSender, Message};
 use mimi::notify::{FanoutContent, FanoutMessage};
-use mimi::submit::{Frank, SubmitMessageRequest};
+use mimi::submit::SubmitMessageRequest;
 use mimi::update::{HandshakeBundle, UpdateRequest};
 use mimi::{ClientUri, Decode as _, Encode as _, Provider, RoomUri, UserUri};
-use nave_follower::{Body, Events, Fault, Follower, Item, Refused};
-use proptest::prelude::*;
+use nave_follower::{Body, Events, Follower, Item};
 use proto::follower::Event;
 use route::ShardId;
 use store::Database;
