@@ -11,7 +11,7 @@ use mimi::{ClientUri, Decode as _, Provider, RoomUri};
 use route::ShardId;
 use store::Transaction;
 
-use crate::limits::{DELIVERY_ITEMS_MAX, NOTIFY_MESSAGES_MAX};
+use crate::limits::{DELIVERY_ITEMS_MAX, MESSAGE_BYTES_MAX, NOTIFY_MESSAGES_MAX, TRANSACTION_BYTES};
 use crate::{Fault, Follower};
 
 /// One entry as a hub's courier brings it.
@@ -38,6 +38,16 @@ pub enum Body {
     Message(Bytes),
     /// The digest of an entry that is for others.
     Digest(Digest),
+}
+
+impl Body {
+    /// Octets that it takes to store.
+    fn octets(&self) -> usize {
+        match self {
+            Self::Message(octets) => octets.len(),
+            Self::Digest(digest) => digest.0.len(),
+        }
+    }
 }
 
 /// An item that is refused for good.
@@ -73,7 +83,8 @@ struct Findings {
 }
 
 impl Follower {
-    /// Stores a batch of one shard of a hub's ledger. Offsets grow; what is stored already is passed over.
+    /// Stores a batch of one shard of a hub's ledger, a large one in several transactions. Offsets grow; what is stored
+    /// already is passed over.
     ///
     /// # Errors
     /// The batch is too large, or the store does not serve.
@@ -102,8 +113,31 @@ impl Follower {
                 }),
             }
         }
-        let accepted = &accepted;
         let past = items.last().map(|item| Offset(item.offset.0 + 1));
+        let mut rest = &accepted[..];
+        let next = loop {
+            let (batch, left) = rest.split_at(fitting(rest.iter().map(|(item, _)| item.body.octets())));
+            // What is refused in between is passed over with it.
+            let until = left.first().map(|(item, _)| item.offset).or(past);
+            let next = self.store_batch(hub, ledger, shard, batch, until).await?;
+            if left.is_empty() {
+                break next;
+            }
+            rest = left;
+        };
+        self.metrics.delivered("refused", refused.len() as u64);
+        Ok(Stored { next, refused })
+    }
+
+    /// Stores items in one transaction, with the offset below which everything is stored then. Returns that.
+    async fn store_batch(
+        &self,
+        hub: &Provider,
+        ledger: LedgerId,
+        shard: ShardId,
+        batch: &[(&Item, Option<FanoutMessage>)],
+        until: Option<Offset>,
+    ) -> Result<Offset, Fault> {
         let (next, findings) = self
             .database
             .run(|mut transaction| async move {
@@ -111,23 +145,22 @@ impl Follower {
                 let mut findings = Findings::default();
                 let stored = Inboxes(open).position(hub, &ledger, shard).await?.unwrap_or(Offset(0));
                 let mut heads = BTreeMap::new();
-                for (item, message) in accepted.iter().filter(|(item, _)| item.offset >= stored) {
+                for (item, message) in batch.iter().filter(|(item, _)| item.offset >= stored) {
                     store_item(open, &mut heads, item, message.as_ref(), &mut findings).await?;
                 }
                 let mut inboxes = Inboxes(open);
                 for (room, head) in &heads {
                     inboxes.put_head(room, head);
                 }
-                let next = past.map_or(stored, |past| past.max(stored));
+                let next = until.map_or(stored, |until| until.max(stored));
                 if next > stored {
                     inboxes.put_position(hub, &ledger, shard, next);
                 }
                 Ok::<_, Fault>((transaction, (next, findings)))
             })
             .await?;
-        self.metrics.delivered("refused", refused.len() as u64);
         self.tell(findings);
-        Ok(Stored { next, refused })
+        Ok(next)
     }
 
     /// Up to where a shard of a hub's ledger is stored; none: nothing of it ever was.
@@ -148,19 +181,35 @@ impl Follower {
             return Err(Fault::Forbidden("the room has another hub"));
         }
         let messages = FanoutMessage::decode_all_shared(body, NOTIFY_MESSAGES_MAX);
-        let messages = &messages.map_err(|error| Fault::Malformed(error.reason()))?;
+        let messages = messages.map_err(|error| Fault::Malformed(error.reason()))?;
+        let entries: Vec<(&FanoutMessage, Bytes)> = messages
+            .iter()
+            .map(|message| (message, Bytes::from(mimi::Encode::encode(message))))
+            .collect();
+        if entries.iter().any(|(_, octets)| octets.len() > MESSAGE_BYTES_MAX) {
+            return Err(Fault::TooMuch("octets in a message"));
+        }
+        let mut rest = &entries[..];
+        while !rest.is_empty() {
+            let (batch, left) = rest.split_at(fitting(rest.iter().map(|(_, octets)| octets.len())));
+            self.store_notified(room, batch).await?;
+            rest = left;
+        }
+        Ok(())
+    }
+
+    async fn store_notified(&self, room: &RoomUri, batch: &[(&FanoutMessage, Bytes)]) -> Result<(), Fault> {
         let findings = self
             .database
             .run(|mut transaction| async move {
                 let open = &mut transaction;
                 let mut findings = Findings::default();
                 let mut head = Inboxes(open).head(room).await?;
-                for message in messages {
-                    let octets = Bytes::from(mimi::Encode::encode(message));
+                for (message, octets) in batch {
                     let entry = Entry {
                         seq: Seq(0),
                         message,
-                        octets,
+                        octets: octets.clone(),
                     };
                     store_entry(open, room, &mut head, entry, &mut findings).await?;
                 }
@@ -185,6 +234,17 @@ impl Follower {
     }
 }
 
+/// How many of these messages, by their octets, one transaction stores; one at least, if there is one.
+fn fitting(octets: impl Iterator<Item = usize>) -> usize {
+    let sums = octets.scan(0, |sum, octets| {
+        *sum += octets;
+        Some(*sum)
+    });
+    sums.enumerate()
+        .take_while(|(n, sum)| *n == 0 || *sum <= TRANSACTION_BYTES)
+        .count()
+}
+
 /// What can be said of an item without looking at anything else.
 fn acceptable(hub: &Provider, item: &Item) -> Result<Option<FanoutMessage>, (u16, &'static str)> {
     if item.room.provider() != hub {
@@ -192,6 +252,7 @@ fn acceptable(hub: &Provider, item: &Item) -> Result<Option<FanoutMessage>, (u16
     }
     match &item.body {
         Body::Digest(_) => Ok(None),
+        Body::Message(octets) if octets.len() > MESSAGE_BYTES_MAX => Err((413, "the message is too large")),
         Body::Message(octets) => FanoutMessage::decode_exact(octets)
             .map(Some)
             .map_err(|error| (400, error.reason())),

@@ -27,6 +27,12 @@ pub const DELIVERY_ITEMS_MAX: usize = 4_096;
 /// FanoutMessages in one /notify body.
 pub const NOTIFY_MESSAGES_MAX: usize = 4_096;
 
+/// Octets of one FanoutMessage: the store takes no more than 10,000,000 with what goes along.
+pub const MESSAGE_BYTES_MAX: usize = 9 << 20;
+
+/// Octets of messages that are stored in one transaction; a larger message has one to itself.
+pub const TRANSACTION_BYTES: usize = 4 << 20;
+
 /// Rooms that one client can follow.
 pub const CLIENT_ROOMS_MAX: usize = 10_000;
 

@@ -41,12 +41,14 @@ async fn what_is_brought_to_one_instance_reaches_the_clients_of_another_which_go
         .chain((0..3).map(|n| message(&mut alice, &format!("{n}"))))
         .collect();
     let items: Vec<Item> = brought.iter().map(|octets| courier.message(octets)).collect();
+    let mut seen = Vec::new();
     // A hub that does not hear the first instance asks the next one, and brings it everything again.
     for (instance, items) in [(&one, &items[..2]), (&three, &items[..])] {
         let stored = instance.deliver(&provider("a"), LEDGER, SHARD, items).await.unwrap();
         assert_eq!(stored.next, Offset(items.last().unwrap().offset.0 + 1));
+        seen.extend(messages(&events(&mut stream, 2).await));
     }
-    assert_eq!(messages(&events(&mut stream, 4).await), brought);
+    assert_eq!(seen, brought);
     let position = two.position(&provider("a"), LEDGER, SHARD).await.unwrap();
     assert_eq!(position, Some(Offset(41)));
 

@@ -399,6 +399,36 @@ async fn an_entry_larger_than_a_value_of_the_store_comes_back_whole() {
 }
 
 #[tokio::test]
+async fn more_octets_than_a_transaction_of_the_store_holds_are_stored_and_one_too_large_message_is_refused() {
+    let follower = follower();
+    let mut alice = inviter("alice");
+    let mut courier = Courier::new();
+    let phone = client("bob", "phone");
+    follower.follow(&phone, &room()).await.unwrap();
+    let sizes = [3_000_000, 3_000_000, 9_000_000, 1_000, 9_000_000, 10];
+    let texts: Vec<Bytes> = sizes
+        .iter()
+        .map(|size| message(&mut alice, &"x".repeat(*size)))
+        .collect();
+    let mut items: Vec<Item> = texts.iter().map(|text| courier.message(text)).collect();
+    items.push(courier.message(&Bytes::from(vec![0; (9 << 20) + 1])));
+    let stored = follower.deliver(&provider("a"), LEDGER, SHARD, &items).await.unwrap();
+    assert_eq!(stored.next, Offset(71));
+    let refused: Vec<_> = stored
+        .refused
+        .iter()
+        .map(|refused| (refused.offset, refused.status))
+        .collect();
+    assert_eq!(refused, [(Offset(70), 413)]);
+
+    let again: Vec<u8> = texts[..3].concat();
+    follower.notify(&provider("a"), &room(), &again.into()).await.unwrap();
+    let (mut stream, _) = follower.open(phone).await.unwrap();
+    assert_eq!(messages(&events(&mut stream, 6).await), texts);
+    assert!(stream.try_recv().is_err(), "a repeat was shown");
+}
+
+#[tokio::test]
 async fn a_stream_that_nobody_reads_loses_nothing() {
     let follower = follower();
     let mut alice = inviter("alice");
