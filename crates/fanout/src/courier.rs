@@ -180,10 +180,18 @@ impl Courier<'_> {
             ?wait,
             "no delivery"
         );
+        let _rest = self.shared.resting.begin(self.provider);
+        let until = Instant::now() + wait.max(Duration::from_millis(1));
+        // What the follower asked for it is given.
+        let asked = failure
+            .retry_after
+            .unwrap_or_default()
+            .min(self.shared.options.retry_after_max);
+        tokio::time::sleep(asked).await;
         tokio::select! {
             biased;
             () = self.wake.notified() => {}
-            () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {}
+            () = tokio::time::sleep_until(until) => {}
         }
     }
 }

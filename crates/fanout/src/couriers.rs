@@ -18,7 +18,7 @@ use crate::courier;
 use crate::follower::Follower;
 use crate::metrics::Metrics;
 use crate::tail::Tail;
-use crate::{Due, Options, Transport, backoff};
+use crate::{Due, Options, Resting, Transport, backoff};
 
 /// What is read of the log at a time while the tail is loaded.
 const LOAD: ReadLimit = ReadLimit {
@@ -48,6 +48,8 @@ pub struct Opening {
     pub runtime: Handle,
     /// Seeds the jitter.
     pub seed: u64,
+    /// Where it is told which followers wait.
+    pub resting: Resting,
     /// Limits and times.
     pub options: Options,
 }
@@ -96,6 +98,7 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) shard: ShardId,
     pub(crate) transport: TransportHandle,
+    pub(crate) resting: Resting,
     pub(crate) options: Options,
     pub(crate) metrics: Metrics,
     pub(crate) stop: CancellationToken,
@@ -160,6 +163,7 @@ impl Couriers {
             transport,
             runtime,
             seed,
+            resting,
             options,
         } = opening;
         let lane = |(provider, cursor): (Provider, Cursor)| {
@@ -193,6 +197,7 @@ impl Couriers {
             ledger,
             shard,
             transport: TransportHandle(transport),
+            resting,
             options,
             metrics: Metrics::new(shard),
             stop: CancellationToken::new(),
@@ -217,7 +222,7 @@ impl Couriers {
         self.shared.start(behind);
     }
 
-    /// The follower can be reached again: whoever waits to try again tries now.
+    /// The follower can be reached again: whoever waits to try again tries now, unless the follower asked for the wait.
     pub fn wake(&self, follower: &Provider) {
         if let Some(lane) = self.shared.lock().followers.get(follower) {
             lane.wake.notify_one();

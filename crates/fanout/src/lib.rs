@@ -13,9 +13,11 @@ mod follower;
 mod frame;
 mod metrics;
 mod options;
+mod resting;
 mod tail;
 mod transport;
 
 pub use couriers::{Couriers, Occasion, Opening, Report};
 pub use options::Options;
+pub use resting::Resting;
 pub use transport::{Acknowledged, Due, Failure, Refused, Transport};

@@ -99,4 +99,7 @@ pub trait Transport: Send + Sync + 'static {
     /// Entries of one room arrive in their order, and none before every earlier one of the room was acknowledged or
     /// refused; rooms are independent of each other. Delivering again is byte-identical and has one effect.
     async fn deliver(&self, to: &Provider, shard: ShardId, items: &[Due]) -> Result<Acknowledged, Failure>;
+
+    /// The follower was heard from: ways to it that failed are worth another attempt.
+    fn heard_from(&self, _follower: &Provider) {}
 }

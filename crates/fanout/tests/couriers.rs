@@ -66,6 +66,7 @@ async fn h_45_s_9_a_dead_follower_holds_nobody_and_gets_everything_when_it_is_ba
     assert!(attempts < 40, "{attempts} attempts in an hour");
     world.papers.change("b", |b| b.down = false);
     let begun = Instant::now();
+    assert!(world.papers.1.has(&provider("b")) && !world.papers.1.has(&provider("c")));
     world.couriers.wake(&provider("b"));
     while world.papers.offsets("b").len() < 20 {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -75,6 +76,7 @@ async fn h_45_s_9_a_dead_follower_holds_nobody_and_gets_everything_when_it_is_ba
         "woken, it does not wait for its backoff"
     );
     assert_eq!(world.papers.offsets("b"), (0..20).collect::<Vec<_>>());
+    assert!(!world.papers.1.has(&provider("b")), "nobody waits any more");
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,8 +84,14 @@ async fn h_45_retry_after_is_waited_for() {
     let mut world = World::new(Options::default()).await;
     world.papers.change("b", |b| b.busy = Some(Duration::from_secs(1_000)));
     world.append("one", &[B]).await;
-    tokio::time::sleep(Duration::from_secs(999)).await;
-    assert_eq!(world.papers.of()[&provider("b")].attempts, 1);
+    tokio::time::sleep(Duration::from_secs(998)).await;
+    world.couriers.wake(&provider("b"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(
+        world.papers.of()[&provider("b")].attempts,
+        1,
+        "it was heard from, and it asked for this"
+    );
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(world.papers.of()[&provider("b")].attempts, 2);
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use actix::Addr;
 use actix::dev::SendError;
-use fanout::Transport;
+use fanout::{Resting, Transport};
 use futures::future::try_join_all;
 use ledger::Ledger;
 use mimi::{Provider, RoomUri};
@@ -92,6 +92,8 @@ struct Inner {
     steward: Steward,
     options: Options,
     metrics: Metrics,
+    resting: Resting,
+    transport: Arc<dyn Transport>,
     stewarding: Ending,
     _dependents: Ending,
     /// What the actors run on ends with the hub, and is not kept by them: a thread does not wait for its own end.
@@ -125,11 +127,12 @@ impl Hub {
         let shards = parts.ledger.shards();
         let metrics = Metrics::new();
         let (roster, dependents) = (Roster::default(), Arc::new(Notify::new()));
+        let resting = Resting::default();
         let starts = shards.all().map(|shard| {
             let groups = parts.spawner.groups().max(1);
             let in_group = (shards.count() as usize).div_ceil(groups);
             let rooms_max = (parts.options.rooms_max / in_group).max(1);
-            let served = Served::new(&parts, shard, rooms_max, &metrics, &roster, &dependents);
+            let served = Served::new(&parts, shard, rooms_max, &metrics, &roster, &dependents, &resting);
             start_actor(&*parts.spawner, shard.0 as usize % groups, served)
         });
         let actors: Arc<[Addr<ShardActor>]> = try_join_all(starts).await?.into();
@@ -148,6 +151,8 @@ impl Hub {
                 steward,
                 options: parts.options,
                 metrics,
+                resting,
+                transport: parts.transport,
                 stewarding,
                 _dependents: Ending(parts.couriers.spawn(dependents::run(hub, ledger, dependents, every))),
                 _threads: parts.spawner,
@@ -201,8 +206,13 @@ impl Hub {
         self.inner.shards
     }
 
-    /// The follower can be reached again: its couriers try now. A hint, dropped where a mailbox is full.
+    /// The follower was heard from: couriers that wait to try it again try now. Costs next to nothing where none does. A hint,
+    /// dropped where a mailbox is full.
     pub fn wake(&self, follower: &Provider) {
+        if !self.inner.resting.has(follower) {
+            return;
+        }
+        self.inner.transport.heard_from(follower);
         for actor in self.inner.actors.iter() {
             drop(actor.try_send(Wake {
                 follower: follower.clone(),

@@ -50,6 +50,11 @@ impl Link {
         self.state().paused_until.is_some_and(|until| Instant::now() < until)
     }
 
+    /// The other end is there again: it may be dialled at once.
+    pub(crate) fn end_pause(&self) {
+        self.state().paused_until = None;
+    }
+
     /// The connection, dialled at one of the addresses of `address` (`host:port`) if it does not stand.
     pub(crate) async fn dial(&self, endpoint: &link::Endpoint, peer: &Provider, address: &str) -> Option<Connection> {
         let _turn = self.opening.lock().await;

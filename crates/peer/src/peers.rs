@@ -227,6 +227,13 @@ impl Peers {
         });
     }
 
+    /// The provider was heard from: its link may be dialled again, however often that failed.
+    pub fn heard_from(&self, provider: &Provider) {
+        if let Some(peer) = self.0.peers.get(provider) {
+            peer.link.end_pause();
+        }
+    }
+
     /// The shared link to `provider`, dialled if need be. `None`: it offers none, or none can be had for now.
     pub async fn link(&self, provider: &Provider) -> Option<Connection> {
         let peer = self.0.peers.get(provider)?;

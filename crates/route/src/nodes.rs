@@ -59,17 +59,24 @@ impl Nodes {
         Some(owner.node.as_str()).filter(|node| !node.is_empty())
     }
 
-    /// The next of all nodes, and not `node` if there is another.
-    pub fn other_than(&self, node: &str) -> String {
+    /// The seeds, and whoever owns something, each once.
+    pub fn all(&self) -> Vec<String> {
         let owners = self.map.owners.values().map(|owner| owner.node.as_str());
         let mut nodes: Vec<&str> = self.seeds.iter().map(String::as_str).chain(owners).collect();
         nodes.sort_unstable();
         nodes.dedup();
-        nodes.retain(|other| !other.is_empty() && *other != node);
+        let named = nodes.into_iter().filter(|node| !node.is_empty());
+        named.map(str::to_owned).collect()
+    }
+
+    /// The next of all nodes, and not `node` if there is another.
+    pub fn other_than(&self, node: &str) -> String {
+        let mut nodes = self.all();
+        nodes.retain(|other| *other != node);
         if nodes.is_empty() {
             return node.to_owned();
         }
-        nodes[self.turn.fetch_add(1, Ordering::Relaxed) % nodes.len()].to_owned()
+        nodes.swap_remove(self.turn.fetch_add(1, Ordering::Relaxed) % nodes.len())
     }
 
     /// Whether a node is a seed or owns something.
@@ -169,6 +176,7 @@ mod tests {
         nodes.learn(None, ShardMap::default());
         assert!(nodes.has("a") && !nodes.has("c"));
         assert_eq!(nodes.owner(ROOM), None);
+        assert_eq!(nodes.all(), ["a", "b"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use proto::hub::hub_client::HubClient;
 use proto::hub::hub_server::{Hub, HubServer};
 use proto::hub::{
     CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomRequest, RoomResponse, ShardMap,
-    ShardsRequest,
+    ShardsRequest, WakeRequest, WakeResponse,
 };
 use tier::{Cluster, ClusterFiles, Tier};
 use tokio::net::TcpListener;
@@ -35,6 +35,10 @@ impl Hub for Idle {
 
     async fn list_abuse(&self, _: Request<ListAbuseRequest>) -> Result<Response<ListAbuseResponse>, Status> {
         Err(Status::unimplemented(""))
+    }
+
+    async fn wake(&self, _: Request<WakeRequest>) -> Result<Response<WakeResponse>, Status> {
+        Ok(Response::new(WakeResponse {}))
     }
 
     async fn close_abuse(&self, _: Request<CloseAbuseRequest>) -> Result<Response<CloseAbuseResponse>, Status> {

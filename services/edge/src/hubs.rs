@@ -11,8 +11,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
+use mimi::Provider;
 use proto::hub::hub_client::HubClient;
-use proto::hub::{Elsewhere, Refused, RoomRequest, ShardOwner, ShardsRequest, room_response::Outcome};
+use proto::hub::{Elsewhere, Refused, RoomRequest, ShardOwner, ShardsRequest, WakeRequest, room_response::Outcome};
 use route::{Course, Nodes, Owner, ShardId, ShardMap, Shards};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -23,6 +25,9 @@ use crate::reply::{self, Reply};
 
 /// A shard map broken off is asked for again, from another node, after this long.
 const RESUBSCRIBE: Duration = Duration::from_millis(200);
+
+/// A node that takes longer to be told something is not waited for.
+const WAKE_MAX: Duration = Duration::from_secs(2);
 
 /// Nodes that clients are kept for; a cluster has fewer.
 const CLIENTS_MAX: usize = 1_024;
@@ -144,6 +149,25 @@ impl Hubs {
     pub(crate) fn any(&self) -> HubClient<Channel> {
         let source = self.read(|known| known.source.clone());
         self.client(&source.unwrap_or_else(|| self.other_than("")))
+    }
+
+    /// Tells every node that these providers were heard from. A hint: who does not hear it will be told again.
+    pub(crate) async fn wake(&self, followers: &[Provider]) {
+        let followers: Vec<String> = followers.iter().map(ToString::to_string).collect();
+        let nodes = match &self.way {
+            Way::Only(_) => vec![String::new()],
+            Way::Cluster(_) => self.read(|known| known.nodes.all()),
+        };
+        let tell = async |node: &String| {
+            let request = WakeRequest {
+                followers: followers.clone(),
+            };
+            let told = tokio::time::timeout(WAKE_MAX, self.client(node).wake(request)).await;
+            if !matches!(told, Ok(Ok(_))) {
+                tracing::debug!(%node, "a hub node was not told who was heard from");
+            }
+        };
+        join_all(nodes.iter().map(tell)).await;
     }
 
     fn other_than(&self, node: &str) -> String {

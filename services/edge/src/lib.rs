@@ -11,6 +11,7 @@ mod api;
 mod assets;
 pub mod config;
 mod federation;
+mod heard;
 mod hubs;
 mod limits;
 mod metrics;

@@ -23,6 +23,7 @@ use tonic::transport::Channel;
 use crate::api::{self, ApiParts};
 use crate::assets::{AssetParts, Assets};
 use crate::federation::{Endpoint, Federation, Https, LinkService};
+use crate::heard::Heard;
 use crate::hubs::Hubs;
 use crate::limits::{GRPC_BYTES_MAX, Limits};
 use crate::metrics::Metrics;
@@ -106,6 +107,7 @@ pub async fn run(parts: EdgeParts, listeners: Listeners) -> Result<(), peer::tem
     hosts.push(parts.provider.as_str().to_owned());
 
     let limits = parts.limits;
+    let (heard, news) = Heard::new();
     let federation = Arc::new(Federation {
         us: parts.provider,
         minimal_metadata: parts.minimal_metadata,
@@ -115,6 +117,7 @@ pub async fn run(parts: EdgeParts, listeners: Listeners) -> Result<(), peer::tem
             .max_decoding_message_size(GRPC_BYTES_MAX)
             .max_encoding_message_size(GRPC_BYTES_MAX),
         relay: parts.peers,
+        heard,
         rates: Rates::new(&limits.rates),
         limits: limits.clone(),
         metrics: Metrics::new(),
@@ -124,6 +127,8 @@ pub async fn run(parts: EdgeParts, listeners: Listeners) -> Result<(), peer::tem
     let cancel = parts.cancel;
     let (following, stop) = (federation.clone(), cancel.clone());
     tasks.spawn(async move { following.hubs.follow_map(stop).await });
+    let (telling, stop) = (federation.clone(), cancel.clone());
+    tasks.spawn(async move { news.tell(&telling.hubs, stop).await });
     if let Some(endpoint) = listeners.link {
         let service = Arc::new(LinkService(federation.clone()));
         tasks.spawn(link::serve(endpoint, service, cancel.clone()));

@@ -170,6 +170,10 @@ impl Transport for Carrier {
         self.metrics.delivered_by("https");
         self.notify(to, items).await
     }
+
+    fn heard_from(&self, follower: &Provider) {
+        self.peers.heard_from(follower);
+    }
 }
 
 /// How far the notifications of one room came.

@@ -9,6 +9,9 @@ pub(crate) const REPORT_BYTES_MAX: usize = 2 << 20;
 /// Cases of abuse in one answer.
 pub(crate) const CASES_LISTED_MAX: usize = 100;
 
+/// Followers that one message wakes the couriers of.
+pub(crate) const WAKE_FOLLOWERS_MAX: usize = 256;
+
 /// Octets of cases after which an answer takes no further one, so that it fits into [`GRPC_BYTES_MAX`].
 pub(crate) const LISTED_BYTES_MAX: usize = 8 << 20;
 

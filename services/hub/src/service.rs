@@ -18,7 +18,7 @@ use proto::follower::follower_client::FollowerClient;
 use proto::hub::hub_server::{Hub as HubRpc, HubServer};
 use proto::hub::{
     CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomRequest, RoomResponse, ShardMap,
-    ShardsRequest, room_request,
+    ShardsRequest, WakeRequest, WakeResponse, room_request,
 };
 use room::command::ReportGrant;
 use room::{Answer, Command, Founding};
@@ -32,7 +32,7 @@ use tracing::Instrument as _;
 use crate::Carrier;
 use crate::abuse::{Inbox, Moderation};
 use crate::keys::RoomKeys;
-use crate::limits::{GRPC_BYTES_MAX, REPORT_BYTES_MAX};
+use crate::limits::{GRPC_BYTES_MAX, REPORT_BYTES_MAX, WAKE_FOLLOWERS_MAX};
 use crate::metrics::Metrics;
 use crate::reply;
 
@@ -165,11 +165,6 @@ impl HubService {
         HubServer::new(self.clone())
             .max_decoding_message_size(GRPC_BYTES_MAX)
             .max_encoding_message_size(GRPC_BYTES_MAX)
-    }
-
-    /// The follower can be reached again: its couriers try now.
-    pub fn wake(&self, follower: &Provider) {
-        self.inner.hub.wake(follower);
     }
 
     /// Takes no more requests, makes durable and releases what was decided, resigns the shards and ends the node's life.
@@ -343,6 +338,14 @@ impl HubRpc for HubService {
             }
         };
         Ok(Response::new(Box::pin(maps.take_until(over))))
+    }
+
+    async fn wake(&self, request: tonic::Request<WakeRequest>) -> Result<Response<WakeResponse>, Status> {
+        let followers = request.get_ref().followers.iter().take(WAKE_FOLLOWERS_MAX);
+        for follower in followers.filter_map(|follower| follower.parse().ok()) {
+            self.inner.hub.wake(&follower);
+        }
+        Ok(Response::new(WakeResponse {}))
     }
 
     async fn list_abuse(

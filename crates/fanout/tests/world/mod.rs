@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fanout::{Acknowledged, Couriers, Due, Failure, Occasion, Opening, Options, Refused, Transport};
+use fanout::{Acknowledged, Couriers, Due, Failure, Occasion, Opening, Options, Refused, Resting, Transport};
 use ledger::{Batch, Change, Founding, Ledger, LedgerId, Offset, Prepared, ShardLog};
 use mimi::Provider;
 use room::{Chain, Digest, Entry, EntryKind, Epoch, Millis, Recipient, Recipients, Seq, Shown};
@@ -44,7 +44,7 @@ pub struct Paper {
 }
 
 #[derive(Debug, Default)]
-pub struct Papers(Mutex<BTreeMap<Provider, Paper>>);
+pub struct Papers(Mutex<BTreeMap<Provider, Paper>>, pub Resting);
 
 impl Papers {
     pub fn of(&self) -> MutexGuard<'_, BTreeMap<Provider, Paper>> {
@@ -172,6 +172,7 @@ impl World {
             transport: papers.clone(),
             runtime: tokio::runtime::Handle::current(),
             seed: u64::from(n),
+            resting: papers.1.clone(),
             options: options.clone(),
         });
         (tenure, log, couriers.await.unwrap())

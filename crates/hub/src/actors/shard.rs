@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::dev::{SendError, channel};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakAddr};
-use fanout::{Couriers, Opening, Transport};
+use fanout::{Couriers, Opening, Resting, Transport};
 use ledger::{AppendError, Ledger, ReadError, Rooms, ShardLog};
 use mimi::Provider;
 use room::Keys;
@@ -37,6 +37,7 @@ pub(crate) struct Served {
     roster: Roster,
     dependents: Arc<Notify>,
     transport: Arc<dyn Transport>,
+    resting: Resting,
     couriers: Handle,
     seed: u64,
     rooms_max: usize,
@@ -102,6 +103,7 @@ impl Served {
         metrics: &Metrics,
         roster: &Roster,
         dependents: &Arc<Notify>,
+        resting: &Resting,
     ) -> Self {
         Self {
             shard,
@@ -115,6 +117,7 @@ impl Served {
             roster: roster.clone(),
             dependents: dependents.clone(),
             transport: parts.transport.clone(),
+            resting: resting.clone(),
             couriers: parts.couriers.clone(),
             seed: parts.seed.wrapping_add(u64::from(shard.0)),
             rooms_max,
@@ -135,6 +138,7 @@ impl Served {
             transport: self.transport.clone(),
             runtime: self.couriers.clone(),
             seed: self.seed,
+            resting: self.resting.clone(),
             options: self.options.fanout.clone(),
         })
         .await

@@ -57,6 +57,7 @@ impl link::Service for LinkService {
     }
 
     async fn position(&self, peer: &Peer, ledger: LedgerId, shard: u32) -> Result<Option<u64>, Unavailable> {
+        self.0.heard.of(peer.name());
         self.durable_position(peer.name(), ledger, shard).await
     }
 

@@ -25,6 +25,7 @@ use proto::hub::{RoomRequest, room_request::Body};
 use proto::link::Call;
 use tonic::transport::Channel;
 
+use crate::heard::Heard;
 use crate::hubs::Hubs;
 use crate::limits::{CONSENT_BYTES_MAX, Limits, QUERY_BYTES_MAX};
 use crate::metrics::Metrics;
@@ -116,6 +117,7 @@ pub(crate) struct Federation {
     pub(crate) hubs: Hubs,
     pub(crate) follower: FollowerClient<Channel>,
     pub(crate) relay: Arc<dyn Relay>,
+    pub(crate) heard: Heard,
     pub(crate) rates: Rates,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
@@ -126,6 +128,9 @@ impl Federation {
     /// the identifier in the request's URI.
     #[tracing::instrument(name = "edge.answer", skip_all, fields(endpoint = endpoint.name(), provider = %source))]
     pub(crate) async fn answer(&self, source: &Provider, endpoint: Endpoint, target: &str, body: Bytes) -> Reply {
+        if *source != self.us {
+            self.heard.of(source);
+        }
         if body.len() > endpoint.body_bytes_max() {
             return Reply::refused(413, "body too large");
         }

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use futures::{Stream, stream};
 use hyper_util::rt::TokioIo;
+use proto::hub::WakeResponse;
 use proto::hub::hub_server::{Hub, HubServer};
 use proto::hub::{CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomResponse};
 use tokio::sync::watch;
@@ -34,6 +35,7 @@ enum Does {
 struct Node {
     does: Arc<Mutex<Does>>,
     asked: watch::Sender<usize>,
+    woken: Arc<Mutex<Vec<String>>>,
     map: watch::Sender<proto::hub::ShardMap>,
     life: CancellationToken,
 }
@@ -63,6 +65,11 @@ impl Hub for Node {
             Some((Ok(map), maps))
         });
         Ok(Response::new(Box::pin(maps)))
+    }
+
+    async fn wake(&self, request: Request<WakeRequest>) -> Result<Response<WakeResponse>, Status> {
+        self.woken.lock().unwrap().extend(request.into_inner().followers);
+        Ok(Response::new(WakeResponse {}))
     }
 
     async fn list_abuse(&self, _: Request<ListAbuseRequest>) -> Result<Response<ListAbuseResponse>, Status> {
@@ -101,6 +108,7 @@ impl World {
             let node = Node {
                 does: Arc::new(Mutex::new(Does::Answers)),
                 asked: watch::channel(0).0,
+                woken: Arc::default(),
                 map: watch::channel(owned_by(names[0], 1)).0,
                 life: CancellationToken::new(),
             };
@@ -214,6 +222,18 @@ async fn a_request_that_a_dying_node_took_with_it_is_answered_by_another() {
     };
     let (answer, ()) = tokio::join!(world.call(PATIENCE), dies);
     assert_eq!(answer.unwrap(), "hub");
+}
+
+#[tokio::test]
+async fn whoever_was_heard_from_is_told_to_every_node_whether_all_are_there_or_not() {
+    let world = World::start(&["a:1", "b:1", "c:1"], &["a:1", "b:1", "c:1"]);
+    world.knows_owner("a:1").await;
+    world.nodes["b:1"].life.cancel();
+    let heard: Provider = "d.example".parse().unwrap();
+    world.hubs.wake(&[heard]).await;
+    let woken = |node: &str| world.nodes[node].woken.lock().unwrap().clone();
+    assert_eq!([woken("a:1"), woken("c:1")], [["d.example"]; 2]);
+    assert!(woken("b:1").is_empty());
 }
 
 #[tokio::test]

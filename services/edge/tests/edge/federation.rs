@@ -94,6 +94,22 @@ async fn e_7_f_40_a_notification_is_answered_201_once_the_follower_has_it() {
 }
 
 #[tokio::test]
+async fn a_provider_that_comes_to_us_is_told_to_the_hub_whose_couriers_may_wait_for_it() {
+    let world = World::start().await;
+    for name in ["b.example", "c.example"] {
+        let mut peer = world.peer(name).await;
+        for _ in 0..2 {
+            peer.post("notify", ROOM, notify()).await;
+        }
+        let told = || world.hub.3.asked().into_iter().flat_map(|woken| woken.followers);
+        while !told().any(|told| told == name) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(told().filter(|told| told == name).count(), 1);
+    }
+}
+
+#[tokio::test]
 async fn f_42_only_a_rooms_hub_may_notify_of_it() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;

@@ -20,7 +20,7 @@ use proto::follower::{
 use proto::hub::hub_server::{Hub, HubServer};
 use proto::hub::{
     AbuseCase, CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomRequest, RoomResponse,
-    ShardMap, ShardsRequest, room_response::Outcome,
+    ShardMap, ShardsRequest, WakeRequest, WakeResponse, room_response::Outcome,
 };
 use proto::link::{Acknowledge, Answer, Call, Position};
 use tokio::sync::mpsc;
@@ -78,6 +78,7 @@ pub struct FakeHub(
     pub Script<RoomRequest, Result<Outcome, Status>>,
     pub Script<ListAbuseRequest, Status>,
     pub Script<CloseAbuseRequest, Status>,
+    pub Script<WakeRequest, Status>,
 );
 
 pub struct Shared<T>(pub Arc<T>);
@@ -99,6 +100,10 @@ impl Hub for Shared<FakeHub> {
             more: false,
         };
         or_refuse(self.0.1.take(request.into_inner()), listed)
+    }
+
+    async fn wake(&self, request: Request<WakeRequest>) -> Result<Response<WakeResponse>, Status> {
+        or_refuse(self.0.3.take(request.into_inner()), WakeResponse {})
     }
 
     async fn close_abuse(&self, request: Request<CloseAbuseRequest>) -> Result<Response<CloseAbuseResponse>, Status> {
