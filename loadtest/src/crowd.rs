@@ -46,7 +46,11 @@ impl Crowd {
         let mut speaker = member(source.as_str(), "speaker")?;
         let rooms = (0..rooms).map(|number| Ok(format!("mimi://{HUB}/r/{number}").parse()?));
         let rooms = rooms.collect::<anyhow::Result<Vec<RoomUri>>>()?;
-        let turns = Turns { hub, rooms: &rooms, told };
+        let turns = Turns {
+            hub,
+            rooms: &rooms,
+            told,
+        };
 
         let profile = RoomProfile::default();
         turns.found(&mut founder, hub_sender, &profile).await?;
@@ -63,7 +67,10 @@ impl Crowd {
         let invitations = turns.commit(&mut founder, HUB, invite).await?;
         for (room, invitation) in rooms.iter().zip(&invitations) {
             let received = speaker.receive(room, &welcome_in(invitation)?)?;
-            ensure!(matches!(received, Received::Joined { .. }), "not welcomed: {received:?}");
+            ensure!(
+                matches!(received, Received::Joined { .. }),
+                "not welcomed: {received:?}"
+            );
         }
         let leaver = founder.user();
         let remove = |speaker: &mut Member, room: &RoomUri| speaker.remove_user(room, &leaver);
@@ -134,7 +141,9 @@ impl<T: Fn()> Turns<'_, T> {
     ) -> anyhow::Result<Vec<Bytes>> {
         let requests = self.rooms.iter().map(|room| make(member, room));
         let requests = requests.collect::<Result<Vec<_>, _>>()?;
-        let answers = self.ask(source, requests.iter().cloned().map(Body::Update).collect()).await?;
+        let answers = self
+            .ask(source, requests.iter().cloned().map(Body::Update).collect())
+            .await?;
         for (room, answer) in self.rooms.iter().zip(&answers) {
             let answered = member.on_answer(room, answer)?;
             ensure!(matches!(answered, Answered::Accepted(_)), "{room}: {answered:?}");

@@ -29,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Hub {
     clients: Arc<[HubClient<Channel>]>,
     turn: Arc<AtomicUsize>,
+    turned_away: Arc<AtomicUsize>,
 }
 
 impl Hub {
@@ -37,7 +38,13 @@ impl Hub {
         Self {
             clients: clients.into(),
             turn: Arc::default(),
+            turned_away: Arc::default(),
         }
+    }
+
+    /// How often the hub said that it was overloaded, until now.
+    pub(crate) fn turned_away(&self) -> usize {
+        self.turned_away.load(Ordering::Relaxed)
     }
 
     /// What the hub answers `source` about `room`. While the hub is overloaded the same is asked again, when it says.
@@ -55,7 +62,10 @@ impl Hub {
             let client = &self.clients[self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len()];
             match client.clone().call(request.clone()).await?.into_inner().outcome {
                 Some(Outcome::Answer(answer)) => return Ok(answer),
-                Some(Outcome::Refused(refused)) => wait(&refused, began).await?,
+                Some(Outcome::Refused(refused)) => {
+                    wait(&refused, began).await?;
+                    self.turned_away.fetch_add(1, Ordering::Relaxed);
+                }
                 Some(Outcome::Elsewhere(_)) => bail!("the hub has no such shard"),
                 None => bail!("the hub answers nothing"),
             }

@@ -58,7 +58,8 @@ fn write(common: &Common, outcome: &Outcome) -> anyhow::Result<()> {
         std::fs::write(file, serde_json::to_vec_pretty(outcome)?).with_context(|| file.display().to_string())?;
     }
     if let Some(file) = &common.html {
-        std::fs::write(file, report::page(std::slice::from_ref(outcome))).with_context(|| file.display().to_string())?;
+        std::fs::write(file, report::page(std::slice::from_ref(outcome)))
+            .with_context(|| file.display().to_string())?;
     }
     Ok(())
 }

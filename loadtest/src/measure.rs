@@ -91,7 +91,11 @@ fn ticks() -> Option<Ticks> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let fields = stat.lines().next()?.strip_prefix("cpu ")?;
     // user, nice, system, idle, iowait, irq, softirq, steal; guests are counted among users already.
-    let fields: Vec<u64> = fields.split_whitespace().take(8).filter_map(|n| n.parse().ok()).collect();
+    let fields: Vec<u64> = fields
+        .split_whitespace()
+        .take(8)
+        .filter_map(|n| n.parse().ok())
+        .collect();
     Some(Ticks {
         all: fields.iter().sum(),
         stolen: *fields.get(7)?,

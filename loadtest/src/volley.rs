@@ -155,7 +155,10 @@ pub(crate) fn faults(rooms: &[RoomUri], shots: &[Shot], collected: &[Collected])
             }
             let head = (shown.seq, shown.chain.as_str());
             if *heads.entry(&shown.room).or_insert(head) != head {
-                faults.push(format!("{domain}: {} ends otherwise than at other followers", shown.room));
+                faults.push(format!(
+                    "{domain}: {} ends otherwise than at other followers",
+                    shown.room
+                ));
             }
         }
         if unseen > 0 {
@@ -216,7 +219,12 @@ mod tests {
 
     #[test]
     fn a_lost_a_doubled_and_a_foreign_message_are_faults() {
-        for came in [&[100, 102][..], &[100, 101, 101, 102], &[100, 101, 102, 103], &[100, 102, 101]] {
+        for came in [
+            &[100, 102][..],
+            &[100, 101, 101, 102],
+            &[100, 101, 102, 103],
+            &[100, 102, 101],
+        ] {
             let collected = [follower("f0.example", came)];
             assert_eq!(faults(&rooms(), &shots(), &collected).len(), 1, "{came:?}");
         }

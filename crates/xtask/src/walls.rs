@@ -138,7 +138,10 @@ pub fn check(walls: &[(&str, &[&str])], imports: &BTreeMap<String, BTreeSet<Stri
             }
             let users = SOLE_USERS.iter().find(|(name, _)| name == import);
             if let Some((_, users)) = users.filter(|(_, users)| !users.contains(&member.as_str())) {
-                breaches.push(format!("{member} imports {import}, which only {} may", users.join(", ")));
+                breaches.push(format!(
+                    "{member} imports {import}, which only {} may",
+                    users.join(", ")
+                ));
             }
             if ["hostile", "loadtest", "sim", "xtask"].contains(&import.as_str()) {
                 breaches.push(format!("{member} imports {import}, on which nothing depends"));

@@ -118,7 +118,12 @@ pub(crate) fn fan_out(directory: &Path, job: &Job) -> anyhow::Result<Sent> {
     ensure!(line.trim() == "ready", "the receivers do not start");
     let mut sender = start("bare-quinn-send")?;
     let mut told = String::new();
-    sender.0.stdout.take().context("the sender's pipe")?.read_to_string(&mut told)?;
+    sender
+        .0
+        .stdout
+        .take()
+        .context("the sender's pipe")?
+        .read_to_string(&mut told)?;
     let sent: SenderReport = serde_json::from_str(&told).context("the sender failed")?;
     let mut told = String::new();
     said.read_to_string(&mut told)?;

@@ -44,7 +44,10 @@ fn write_outcome(page: &mut String, outcome: &Outcome) -> std::fmt::Result {
     for fault in &outcome.faults {
         writeln!(page, "<p class=\"bad\">{}</p>", escaped(fault))?;
     }
-    writeln!(page, "<table>\n<tr><th>metric<th>Nave<th>spread<th>beside<th>ratio<th>goal<th>met")?;
+    writeln!(
+        page,
+        "<table>\n<tr><th>metric<th>Nave<th>spread<th>beside<th>ratio<th>goal<th>met"
+    )?;
     for row in &outcome.rows {
         let [metric, nave, spread, beside, ratio, goal, met] = cells(row).map(|cell| escaped(&cell));
         let class = met.to_lowercase();
@@ -58,7 +61,10 @@ fn write_outcome(page: &mut String, outcome: &Outcome) -> std::fmt::Result {
     for plot in &outcome.plots {
         page.push_str(&plot.svg());
     }
-    writeln!(page, "<table>\n<tr><th>process<th>CPU, s<th>resident, MiB<th>at most, MiB")?;
+    writeln!(
+        page,
+        "<table>\n<tr><th>process<th>CPU, s<th>resident, MiB<th>at most, MiB"
+    )?;
     for process in &outcome.processes {
         let mebibytes = |octets: u64| short(octets as f64 / f64::from(1 << 20));
         writeln!(
@@ -77,7 +83,11 @@ fn write_outcome(page: &mut String, outcome: &Outcome) -> std::fmt::Result {
     let machine = &outcome.machine;
     writeln!(page, "<tr><td>cores<td>{}", machine.cores)?;
     if let Some(load) = machine.load {
-        writeln!(page, "<tr><td>load averages<td>{:.2} {:.2} {:.2}", load[0], load[1], load[2])?;
+        writeln!(
+            page,
+            "<tr><td>load averages<td>{:.2} {:.2} {:.2}",
+            load[0], load[1], load[2]
+        )?;
     }
     if let Some(steal) = machine.steal_percent {
         writeln!(page, "<tr><td>steal, %<td>{steal:.1}")?;

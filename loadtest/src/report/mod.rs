@@ -72,8 +72,6 @@ pub(crate) enum Goal {
     RatioAtLeast(f64),
     /// So many times what stands beside, at most.
     RatioAtMost(f64),
-    /// So much, at most.
-    AtMost(f64),
 }
 
 impl fmt::Display for Goal {
@@ -81,7 +79,6 @@ impl fmt::Display for Goal {
         match self {
             Self::RatioAtLeast(ratio) => write!(f, "ratio >= {ratio}"),
             Self::RatioAtMost(ratio) => write!(f, "ratio <= {ratio}"),
-            Self::AtMost(figure) => write!(f, "<= {figure}"),
         }
     }
 }
@@ -141,16 +138,12 @@ impl Row {
             Some(sample.nave / beside)
         });
         let ratio = Middle::of(ratios);
-        let compared = match first.goal {
-            Some(Goal::AtMost(_)) => nave,
-            _ => ratio,
-        };
-        let met = match (first.goal, compared) {
+        let met = match (first.goal, ratio) {
             (None, _) => Met::NoGoal,
             (Some(_), None) => Met::NotMeasured,
             (Some(_), Some(_)) if !valid => Met::NotMeasured,
             (Some(Goal::RatioAtLeast(least)), Some(found)) if found.median >= least => Met::Yes,
-            (Some(Goal::RatioAtMost(most) | Goal::AtMost(most)), Some(found)) if found.median <= most => Met::Yes,
+            (Some(Goal::RatioAtMost(most)), Some(found)) if found.median <= most => Met::Yes,
             _ => Met::No,
         };
         Self {
@@ -277,7 +270,6 @@ mod tests {
         assert_eq!(row(Goal::RatioAtLeast(0.4), &[(3.0, 10.0)], true).met, Met::No);
         assert_eq!(row(Goal::RatioAtMost(0.4), &[(3.0, 10.0)], true).met, Met::Yes);
         assert_eq!(row(Goal::RatioAtMost(0.2), &[(3.0, 10.0)], true).met, Met::No);
-        assert_eq!(row(Goal::AtMost(3.0), &[(3.0, 10.0)], true).met, Met::Yes);
     }
 
     #[test]

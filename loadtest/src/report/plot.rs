@@ -96,11 +96,21 @@ impl Plot {
         };
         let down = |y: f64| top + high * (1.0 - y / y_most);
 
-        writeln!(svg, r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" xmlns="http://www.w3.org/2000/svg">"#)?;
-        writeln!(svg, r#"<text class="title" x="{left}" y="18">{}</text>"#, escaped(&self.title))?;
+        writeln!(
+            svg,
+            r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" xmlns="http://www.w3.org/2000/svg">"#
+        )?;
+        writeln!(
+            svg,
+            r#"<text class="title" x="{left}" y="18">{}</text>"#,
+            escaped(&self.title)
+        )?;
         for y in marks(y_step, y_most) {
             let (at, to) = (down(y), left + wide);
-            writeln!(svg, r#"<line class="grid" x1="{left}" y1="{at:.1}" x2="{to}" y2="{at:.1}"/>"#)?;
+            writeln!(
+                svg,
+                r#"<line class="grid" x1="{left}" y1="{at:.1}" x2="{to}" y2="{at:.1}"/>"#
+            )?;
             let (x, y_text, figure) = (left - 6.0, at + 4.0, short(y));
             writeln!(svg, r#"<text class="y" x="{x}" y="{y_text:.1}">{figure}</text>"#)?;
         }
@@ -114,7 +124,11 @@ impl Plot {
             writeln!(svg, r#"<text class="x" x="{at:.1}" y="{y}">{name}</text>"#)?;
         }
         let (middle, end) = (left + wide / 2.0, HEIGHT - 8.0);
-        writeln!(svg, r#"<text class="x" x="{middle}" y="{end}">{}</text>"#, escaped(&self.x))?;
+        writeln!(
+            svg,
+            r#"<text class="x" x="{middle}" y="{end}">{}</text>"#,
+            escaped(&self.x)
+        )?;
         let half = top + high / 2.0;
         writeln!(
             svg,
@@ -123,8 +137,15 @@ impl Plot {
         )?;
         for (number, line) in self.lines.iter().enumerate() {
             let colour = COLOURS[number % COLOURS.len()];
-            let path: String = line.points.iter().map(|(x, y)| format!("{:.1},{:.1} ", across(*x), down(*y))).collect();
-            writeln!(svg, r#"<polyline fill="none" stroke="{colour}" stroke-width="2" points="{path}"/>"#)?;
+            let path: String = line
+                .points
+                .iter()
+                .map(|(x, y)| format!("{:.1},{:.1} ", across(*x), down(*y)))
+                .collect();
+            writeln!(
+                svg,
+                r#"<polyline fill="none" stroke="{colour}" stroke-width="2" points="{path}"/>"#
+            )?;
             for (x, y) in &line.points {
                 let (at, to, told) = (across(*x), down(*y), short(*y));
                 writeln!(
@@ -134,7 +155,11 @@ impl Plot {
                 )?;
             }
             let (x, y) = (left + wide + 14.0, top + 16.0 * number as f64 + 8.0);
-            writeln!(svg, r#"<rect x="{x}" y="{}" width="10" height="10" fill="{colour}"/>"#, y - 9.0)?;
+            writeln!(
+                svg,
+                r#"<rect x="{x}" y="{}" width="10" height="10" fill="{colour}"/>"#,
+                y - 9.0
+            )?;
             writeln!(svg, r#"<text x="{}" y="{y}">{}</text>"#, x + 16.0, escaped(&line.name))?;
         }
         writeln!(svg, "</svg>")
@@ -149,17 +174,25 @@ fn step(most: f64) -> f64 {
     }
     let power = 10_f64.powf(least.log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|times| times * power);
-    steps.into_iter().find(|step| *step >= least * 0.999).unwrap_or(10.0 * power)
+    steps
+        .into_iter()
+        .find(|step| *step >= least * 0.999)
+        .unwrap_or(10.0 * power)
 }
 
 fn marks(step: f64, most: f64) -> impl Iterator<Item = f64> {
     // About as many as MARKS says; bounded whatever the figures are.
-    (0..4 * MARKS).map(move |number| number as f64 * step).take_while(move |mark| *mark <= most * 1.001)
+    (0..4 * MARKS)
+        .map(move |number| number as f64 * step)
+        .take_while(move |mark| *mark <= most * 1.001)
 }
 
 /// Text that can stand in HTML and SVG.
 pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -168,7 +201,10 @@ mod tests {
 
     #[test]
     fn axes_are_marked_at_round_figures_up_to_the_greatest() {
-        assert_eq!([0.0, 1.0, 7.0, 42.0, 12_345.0].map(step), [1.0, 0.2, 2.0, 10.0, 5_000.0]);
+        assert_eq!(
+            [0.0, 1.0, 7.0, 42.0, 12_345.0].map(step),
+            [1.0, 0.2, 2.0, 10.0, 5_000.0]
+        );
         assert_eq!(marks(2.0, 8.0).collect::<Vec<_>>(), [0.0, 2.0, 4.0, 6.0, 8.0]);
     }
 
@@ -179,7 +215,10 @@ mod tests {
         line.points = vec![(1.0, 5.0), (10.0, 50.0)];
         plot.lines.push(line);
         let svg = plot.svg();
-        assert_eq!((svg.matches("<circle").count(), svg.matches("<polyline").count()), (2, 1));
+        assert_eq!(
+            (svg.matches("<circle").count(), svg.matches("<polyline").count()),
+            (2, 1)
+        );
         assert!(svg.contains("a &lt; b") && svg.contains("&quot;Nave&quot; &amp; others"));
     }
 

@@ -53,7 +53,12 @@ impl Options {
             rooms,
             messages: (250 * in_flight).clamp(1, self.messages),
         };
-        let of_rooms = |rooms: &usize| self.in_flight.iter().map(|count| case(*rooms, *count)).collect::<Vec<_>>();
+        let of_rooms = |rooms: &usize| {
+            self.in_flight
+                .iter()
+                .map(|count| case(*rooms, *count))
+                .collect::<Vec<_>>()
+        };
         self.rooms.iter().flat_map(of_rooms).collect()
     }
 }
@@ -78,7 +83,10 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     let watch = Watch::start();
     let mut outcome = setting.outcome("accept", settings, &watch);
     let mut bench = Bench::set_up(setting, &options).await?;
-    let played = setting.rounds.play(calibrate, async |number| bench.round(number).await).await?;
+    let played = setting
+        .rounds
+        .play(calibrate, async |number| bench.round(number).await)
+        .await?;
     outcome.fault(std::mem::take(&mut bench.faults));
     outcome.take(&played);
     outcome.plots.push(plot(&options, &outcome));
@@ -89,12 +97,24 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
 
 /// Accepted a second, by how many are under way: a line for each number of rooms.
 fn plot(options: &Options, outcome: &Outcome) -> Plot {
-    let mut plot = Plot::new("Accepted by messages under way", "under way at a time", "accepted per second");
-    let rows = outcome.rows.iter().filter(|row| row.metric.starts_with(ACCEPTED) && row.beside.is_some());
+    let mut plot = Plot::new(
+        "Accepted by messages under way",
+        "under way at a time",
+        "accepted per second",
+    );
+    let rows = outcome
+        .rows
+        .iter()
+        .filter(|row| row.metric.starts_with(ACCEPTED) && row.beside.is_some());
     let mut figures = rows.map(|row| row.nave);
     for rooms in &options.rooms {
         let mut line = Line::new(format!("{rooms} rooms"));
-        line.points = options.in_flight.iter().map(|count| *count as f64).zip(figures.by_ref()).collect();
+        line.points = options
+            .in_flight
+            .iter()
+            .map(|count| *count as f64)
+            .zip(figures.by_ref())
+            .collect();
         plot.lines.push(line);
     }
     plot
@@ -131,7 +151,12 @@ impl Bench {
     async fn round(&mut self, number: usize) -> anyhow::Result<Vec<Sample>> {
         let mut samples = Vec::new();
         for case in self.options.cases() {
-            let name = format!("round {}, {} in flight, {} rooms", number + 1, case.in_flight, case.rooms);
+            let name = format!(
+                "round {}, {} in flight, {} rooms",
+                number + 1,
+                case.in_flight,
+                case.rooms
+            );
             samples.extend(self.case(name, case).await?);
         }
         Ok(samples)
@@ -145,14 +170,18 @@ impl Bench {
         } = case;
         let octets = self.crowd.octets(self.options.size)?;
         let bare = sync::appends(self.stage.directory(), SYNCS, octets * in_flight)?;
-        self.volley(format!("{name}: warm-up"), case, messages / WARM_UP).await?;
+        self.volley(format!("{name}: warm-up"), case, messages / WARM_UP)
+            .await?;
+        let before = self.hub.turned_away();
         let volley = self.volley(name, case, messages).await?;
+        let turned_away = self.hub.turned_away() - before;
 
         let of = |metric: &str| format!("{metric}, {in_flight} in flight, {rooms} rooms");
         let accepted = volley.messages as f64 / volley.accepting.as_secs_f64();
         let quantile = |quantile| volley.accept_us.value_at_quantile(quantile) as f64 / 1e3;
         let mut samples = vec![
-            Sample::new(of(ACCEPTED), "1/s", accepted).beside("bare fdatasync loop", bare.per_second * in_flight as f64),
+            Sample::new(of(ACCEPTED), "1/s", accepted)
+                .beside("bare fdatasync loop", bare.per_second * in_flight as f64),
             Sample::new(of("asked to accepted, p50"), "ms", quantile(0.5))
                 .beside("bare fdatasync loop", 1e3 * bare.p50.as_secs_f64()),
             Sample::new(of("asked to accepted, p99"), "ms", quantile(0.99)),
@@ -161,10 +190,15 @@ impl Bench {
                 "1/s",
                 volley.messages as f64 / volley.hub_cpu.as_secs_f64().max(0.01),
             ),
+            Sample::new(of("asked again, since the hub was overloaded"), "", turned_away as f64),
         ];
         if in_flight >= 1_000 {
             let goal = Goal::RatioAtLeast(0.3);
-            samples.push(Sample::new(of(ACCEPTED), "1/s", accepted).beside_nothing(NATS).goal(goal));
+            samples.push(
+                Sample::new(of(ACCEPTED), "1/s", accepted)
+                    .beside_nothing(NATS)
+                    .goal(goal),
+            );
         }
         Ok(samples)
     }

@@ -90,12 +90,20 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     }
     let watch = Watch::start();
     let mut outcome = setting.outcome("fanout", options.settings(setting.quick), &watch);
-    let mut throughput = Plot::new("Deliveries by followers", "followers", "deliveries per CPU-second of the hub");
-    let mut latency = Plot::new("From due to shown, at the given rate", "percentile", "milliseconds").over_percentiles();
+    let mut throughput = Plot::new(
+        "Deliveries by followers",
+        "followers",
+        "deliveries per CPU-second of the hub",
+    );
+    let mut latency =
+        Plot::new("From due to shown, at the given rate", "percentile", "milliseconds").over_percentiles();
     let (mut ours, mut bare) = (Line::new("Nave"), Line::new(BARE_QUINN));
     for followers in options.followers.clone() {
         let mut bench = Bench::set_up(setting, &options, followers).await?;
-        let played = setting.rounds.play(calibrate, async |number| bench.round(number).await).await?;
+        let played = setting
+            .rounds
+            .play(calibrate, async |number| bench.round(number).await)
+            .await?;
         outcome.fault(std::mem::take(&mut bench.faults));
         outcome.take(&played);
         let saturated = outcome.rows.iter().rev().find(|row| row.metric.starts_with(DELIVERED));
@@ -103,7 +111,9 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
             ours.points.push((followers as f64, row.nave));
             bare.points.extend(row.beside.map(|beside| (followers as f64, beside)));
         }
-        latency.lines.push(Line::percentiles(format!("{followers} followers"), &bench.latencies));
+        latency
+            .lines
+            .push(Line::percentiles(format!("{followers} followers"), &bench.latencies));
         outcome.processes.extend(bench.stage.processes());
     }
     throughput.lines = vec![ours, bare];
@@ -156,7 +166,10 @@ impl<'a> Bench<'a> {
     async fn round(&mut self, number: usize) -> anyhow::Result<Vec<Sample>> {
         let followers = self.followers;
         let name = |what: &str| format!("round {}, {followers} followers: {what}", number + 1);
-        let (messages, octets) = (self.options.saturating(followers, self.setting.quick), self.crowd.octets(self.options.size)?);
+        let (messages, octets) = (
+            self.options.saturating(followers, self.setting.quick),
+            self.crowd.octets(self.options.size)?,
+        );
         let bare = self.bare(messages.max(BARE_FRAMES / followers), octets, None).await?;
         let pace = Pace::InFlight(IN_FLIGHT);
         self.volley(name("warm-up"), messages / WARM_UP, pace).await?;
@@ -181,7 +194,10 @@ impl<'a> Bench<'a> {
         let quantile = |of: &Histogram<u64>, quantile| of.value_at_quantile(quantile) as f64 / 1e3;
         let us_per_message = 1e6 * paced.hub_cpu.as_secs_f64() / paced.messages.max(1) as f64;
         vec![
-            delivered.clone().beside(BARE_QUINN, bare.per_cpu_second).goal(Goal::RatioAtLeast(0.4)),
+            delivered
+                .clone()
+                .beside(BARE_QUINN, bare.per_cpu_second)
+                .goal(Goal::RatioAtLeast(0.4)),
             delivered.clone().beside_nothing(NATS).goal(Goal::RatioAtLeast(1.0)),
             delivered.beside_nothing(NATS_SYNCED).goal(Goal::RatioAtLeast(5.0)),
             Sample::new(
@@ -196,7 +212,11 @@ impl<'a> Bench<'a> {
             Sample::new(at("due to shown, p99"), "ms", quantile(&paced.deliver_us, 0.99)),
             Sample::new(at("due to accepted, p50"), "ms", quantile(&paced.accept_us, 0.5)),
             Sample::new(at("due to accepted, p99"), "ms", quantile(&paced.accept_us, 0.99)),
-            Sample::new(at("accepted"), "1/s", paced.messages as f64 / paced.accepting.as_secs_f64()),
+            Sample::new(
+                at("accepted"),
+                "1/s",
+                paced.messages as f64 / paced.accepting.as_secs_f64(),
+            ),
             Sample::new(at("CPU of the hub per message"), "us", us_per_message)
                 .beside_nothing(NATS)
                 .goal(Goal::RatioAtMost(0.5)),

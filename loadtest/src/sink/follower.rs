@@ -18,7 +18,6 @@ use peer::{Directory, Endpoint, WELL_KNOWN};
 use sha2::{Digest as _, Sha256};
 use tier::accept::{self, Bounds};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{self, Hash, Shown};
@@ -41,7 +40,6 @@ const BOUNDS: Bounds = Bounds {
 pub(super) struct Follower {
     domain: String,
     state: Mutex<State>,
-    takes: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -82,7 +80,9 @@ impl Follower {
         let authority = format!("{domain}:{}", address.port());
         let directory = Directory::publish(&authority, [Endpoint::Notify], Some(authority.clone()))?;
         let document = Bytes::from(serde_json::to_vec(&directory)?);
-        let listener = TcpListener::bind(address).await.with_context(|| format!("bind TCP {address}"))?;
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("bind TCP {address}"))?;
         let config = tls::server_config(&us, roots, &[b"h2", b"http/1.1"]);
         let greet = move |_: &_| {
             let document = document.clone();
@@ -97,7 +97,6 @@ impl Follower {
         let follower = Arc::new(Self {
             domain: domain.clone(),
             state: Mutex::default(),
-            takes: watch::Sender::new(true),
         });
         tokio::spawn(link::serve(endpoint, follower.clone(), stop));
         Ok(follower)
@@ -105,10 +104,6 @@ impl Follower {
 
     pub(super) fn progress(&self) -> u64 {
         self.state().messages
-    }
-
-    pub(super) fn take(&self, takes: bool) {
-        self.takes.send_replace(takes);
     }
 
     pub(super) fn collect(&self) -> Collected {
@@ -197,8 +192,6 @@ impl Service for Follower {
     }
 
     async fn deliver(&self, _: &Peer, ledger: LedgerId, deliver: Deliver) -> Result<Acknowledge, Unavailable> {
-        let mut takes = self.takes.subscribe();
-        takes.wait_for(|takes| *takes).await.map_err(|_| Unavailable)?;
         let now_us = now_ns() / 1_000;
         let mut state = self.state();
         for item in &deliver.items {

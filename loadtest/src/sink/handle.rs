@@ -6,8 +6,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 
 use super::words::{Ask, Collected, Progress, Setup};
@@ -49,13 +47,20 @@ impl Sink {
             .stderr(log)
             .spawn()
             .context("start a sink")?;
-        let (ask, answers) = child.stdin.take().zip(child.stdout.take()).context("the sink's pipes")?;
+        let (ask, answers) = child
+            .stdin
+            .take()
+            .zip(child.stdout.take())
+            .context("the sink's pipes")?;
         let answers = BufReader::new(answers);
         let sink = Self {
             child,
             pipes: Arc::new(Mutex::new(Pipes { ask, answers })),
         };
-        let ready: String = sink.exchange(None).await.context("the sink does not start, see its log")?;
+        let ready: String = sink
+            .exchange(None)
+            .await
+            .context("the sink does not start, see its log")?;
         ensure!(ready == "ready", "the sink says {ready}");
         Ok(sink)
     }
@@ -79,25 +84,6 @@ impl Sink {
     /// The sink is gone.
     pub(crate) async fn collect(&self) -> anyhow::Result<Vec<Collected>> {
         self.exchange(Some(Ask::Collect)).await
-    }
-
-    /// From now on a follower takes entries, or stalls: its connection stands, and it takes none.
-    ///
-    /// # Errors
-    /// The sink is gone.
-    pub(crate) async fn take(&self, follower: usize, takes: bool) -> anyhow::Result<()> {
-        let done: String = self.exchange(Some(Ask::Take { follower, takes })).await?;
-        ensure!(done == "done", "the sink says {done}");
-        Ok(())
-    }
-
-    /// Freezes the whole process, as if its machine had been cut off: nothing is answered any more; or lets it go on.
-    ///
-    /// # Errors
-    /// The sink is gone.
-    pub(crate) fn freeze(&self, frozen: bool) -> anyhow::Result<()> {
-        let signal = if frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
-        Ok(kill(Pid::from_raw(i32::try_from(self.id())?), signal)?)
     }
 
     async fn exchange<T: DeserializeOwned + Send + 'static>(&self, ask: Option<Ask>) -> anyhow::Result<T> {

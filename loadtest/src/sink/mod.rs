@@ -52,11 +52,6 @@ fn answer(followers: &[Arc<Follower>]) -> anyhow::Result<()> {
         match serde_json::from_str(&line?)? {
             Ask::Progress => say(&followers.iter().map(|one| one.progress()).collect::<words::Progress>())?,
             Ask::Collect => say(&followers.iter().map(|one| one.collect()).collect::<Vec<_>>())?,
-            Ask::Take { follower, takes } => {
-                let follower = followers.get(follower).context("no such follower")?;
-                follower.take(takes);
-                say(&"done")?;
-            }
         }
     }
     Ok(())

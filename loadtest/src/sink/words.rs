@@ -45,13 +45,6 @@ pub(crate) enum Ask {
     Progress,
     /// What was each follower shown since this was asked last?
     Collect,
-    /// From now on this follower, by its place, takes entries, or takes none and goes on saying nothing.
-    Take {
-        /// Its place.
-        follower: usize,
-        /// Whether it takes them.
-        takes: bool,
-    },
 }
 
 /// Application messages that each follower was shown since it was last asked to collect.

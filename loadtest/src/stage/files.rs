@@ -45,7 +45,10 @@ pub(super) fn followers(root: &Path, ca: &DevelopmentCa, groups: &[usize]) -> an
             key,
         })
     };
-    groups.iter().map(|count| (0..*count).map(|_| identity()).collect()).collect()
+    groups
+        .iter()
+        .map(|count| (0..*count).map(|_| identity()).collect())
+        .collect()
 }
 
 /// The directory of the hub's provider, as `nave init` makes it, and in it the configuration of `nave-hub` alone.
@@ -58,7 +61,16 @@ pub(super) fn hub(
     let directory = root.join("hub");
     let (listen, admin, init) = (free()?, free()?, free()?);
     let (home, ca_home, init) = (text(&directory)?, root.join("ca"), init.to_string());
-    let arguments = ["init", home, "--domain", HUB, "--listen", &init, "--ca", text(&ca_home)?];
+    let arguments = [
+        "init",
+        home,
+        "--domain",
+        HUB,
+        "--listen",
+        &init,
+        "--ca",
+        text(&ca_home)?,
+    ];
     ground.programs.run("nave", &arguments)?;
     cluster_certificate(root, ca, Tier::Hub)?;
     // No user of the hub's provider is in a room that is measured, so nothing is due to its own follower: nobody listens.

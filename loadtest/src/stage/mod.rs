@@ -61,7 +61,9 @@ impl Stage {
     /// # Errors
     /// Something does not start.
     pub(crate) async fn build(ground: &Ground, groups: &[usize]) -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("nave-load-").tempdir_in(&ground.directory)?;
+        let directory = tempfile::Builder::new()
+            .prefix("nave-load-")
+            .tempdir_in(&ground.directory)?;
         let root = directory.path();
         let ca = DevelopmentCa::in_directory(&root.join("ca"))?;
         let groups = files::followers(root, &ca, groups)?;
@@ -78,11 +80,17 @@ impl Stage {
         }
         let (program, file) = (ground.programs.path("nave-hub"), &config.file);
         let hub = Process::start("nave-hub", &program, &[], file, config.admin).await?;
-        let said = ground.programs.run("nave-hub", &["--print-senders", "--config", files::text(file)?])?;
+        let said = ground
+            .programs
+            .run("nave-hub", &["--print-senders", "--config", files::text(file)?])?;
 
         let stop = CancellationToken::new();
         let clients = files::edge(root, &ca, config.listen, stop.clone())?;
-        let followers = groups.iter().flatten().map(Identity::provider).collect::<anyhow::Result<_>>()?;
+        let followers = groups
+            .iter()
+            .flatten()
+            .map(Identity::provider)
+            .collect::<anyhow::Result<_>>()?;
         Ok(Self {
             hub_sender: files::sender(&String::from_utf8_lossy(&said.stdout))?,
             directory,
@@ -100,11 +108,6 @@ impl Stage {
     /// The system does not tell.
     pub(crate) fn hub_usage(&self) -> anyhow::Result<Usage> {
         measure::usage(self.hub.id()).context("this system does not tell what a process used")
-    }
-
-    /// The sinks, in their order.
-    pub(crate) fn sinks(&self) -> &[Sink] {
-        &self.sinks
     }
 
     /// A directory on the disk that the hub writes to.

@@ -6,8 +6,6 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
@@ -30,7 +28,11 @@ impl Programs {
         let ours = std::env::current_exe().context("find this program")?;
         let beside = ours.parent().unwrap_or_else(|| Path::new("."));
         let programs = Self(directory.unwrap_or(beside).to_owned());
-        let missing: Vec<&str> = names.iter().copied().filter(|name| !programs.path(name).is_file()).collect();
+        let missing: Vec<&str> = names
+            .iter()
+            .copied()
+            .filter(|name| !programs.path(name).is_file())
+            .collect();
         let build: String = names.iter().map(|name| format!(" --bin {name}")).collect();
         ensure!(
             missing.is_empty(),
@@ -121,23 +123,6 @@ impl Process {
     /// Its id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
-    }
-
-    /// Ends it in order.
-    ///
-    /// # Errors
-    /// It does not end in time, or with a failure.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        kill(Pid::from_raw(i32::try_from(self.id())?), Signal::SIGTERM)?;
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                ensure!(status.success(), "{} ended with {status}: {}", self.name, self.lines());
-                return Ok(());
-            }
-            ensure!(began.elapsed() < DEADLINE, "{} does not end: {}", self.name, self.lines());
-            sleep(LOOK).await;
-        }
     }
 
     fn lines(&self) -> String {
