@@ -23,8 +23,10 @@ pub(crate) struct Rounds {
 /// What the rounds brought.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Played {
-    /// The samples of each round that counts, in the order of the rounds.
+    /// The samples of each round that counts, in the order of the rounds; of the last one where none does.
     pub(crate) kept: Vec<Vec<Sample>>,
+    /// Rounds that count.
+    pub(crate) counted: usize,
     /// Rounds that were repeated because the machine's speed moved.
     pub(crate) repeated: usize,
     /// Whether as many count as were wanted.
@@ -57,12 +59,17 @@ impl Rounds {
                 break;
             }
         }
-        let valid = kept.len() == self.wanted;
+        let counted = kept.len();
         if kept.is_empty() {
             // Something is shown nonetheless, and marked as invalid.
             kept.push(last);
         }
-        Ok(Played { kept, repeated, valid })
+        Ok(Played {
+            kept,
+            counted,
+            repeated,
+            valid: counted == self.wanted,
+        })
     }
 }
 
@@ -88,14 +95,14 @@ mod tests {
     #[tokio::test]
     async fn on_a_steady_machine_no_round_is_repeated() {
         let played = played(std::iter::repeat_n(100, 10)).await;
-        assert_eq!((played.kept.len(), played.repeated, played.valid), (5, 0, true));
+        assert_eq!((played.counted, played.repeated, played.valid), (5, 0, true));
     }
 
     #[tokio::test]
     async fn a_round_in_which_the_machine_moved_is_repeated() {
         let times = [100, 100, 100, 125].into_iter().chain(std::iter::repeat_n(125, 8));
         let played = played(times).await;
-        assert_eq!((played.kept.len(), played.repeated, played.valid), (5, 1, true));
+        assert_eq!((played.counted, played.repeated, played.valid), (5, 1, true));
         let numbers: Vec<f64> = played.kept.iter().map(|samples| samples[0].nave).collect();
         assert_eq!(numbers, [0.0, 2.0, 3.0, 4.0, 5.0]);
     }
@@ -103,6 +110,7 @@ mod tests {
     #[tokio::test]
     async fn a_machine_that_never_rests_makes_the_result_invalid() {
         let played = played([100, 200].into_iter().cycle()).await;
-        assert_eq!((played.kept.len(), played.repeated, played.valid), (1, 15, false));
+        assert_eq!((played.counted, played.repeated, played.valid), (0, 15, false));
+        assert_eq!(played.kept.len(), 1);
     }
 }

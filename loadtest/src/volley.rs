@@ -10,7 +10,7 @@ use mimi::RoomUri;
 use tokio::time::{Instant, sleep};
 
 use crate::generator::{Generator, Pace, Post, Shot};
-use crate::sink::{Collected, Sink};
+use crate::sink::Collected;
 use crate::stage::Stage;
 
 /// Between two looks at how far the followers are.
@@ -58,7 +58,7 @@ impl Volley {
     ) -> anyhow::Result<Self> {
         let before = stage.hub_usage()?;
         let shots = generator.fire(posts, pace, told).await?;
-        arrived(stage.sinks(), shots.len()).await?;
+        arrived(stage, shots.len() as u64).await?;
         let hub_cpu = stage.hub_usage()?.cpu.saturating_sub(before.cpu);
         let collected = stage.collect().await?;
         Ok(Self {
@@ -67,8 +67,7 @@ impl Volley {
         })
     }
 
-    /// What these shots brought, but for the hub's work.
-    pub(crate) fn judge(rooms: &[RoomUri], mut shots: Vec<Shot>, collected: &[Collected]) -> anyhow::Result<Self> {
+    fn judge(rooms: &[RoomUri], mut shots: Vec<Shot>, collected: &[Collected]) -> anyhow::Result<Self> {
         let faults = faults(rooms, &shots, collected);
         let mut accept_us = Histogram::new(3)?;
         let mut deliver_us = Histogram::new(3)?;
@@ -78,11 +77,19 @@ impl Volley {
             accept_us.record(shot.answered_ns.saturating_sub(shot.due_ns) / 1_000)?;
         }
         let (mut delivered, mut last_us) = (0, first / 1_000);
-        let deliveries = deliveries(rooms, &mut shots, collected);
-        for delivery in &deliveries {
-            deliver_us.record(delivery.us())?;
-            delivered += 1;
-            last_us = last_us.max(delivery.received_us);
+        shots.sort_unstable_by_key(|shot| (shot.room, shot.accepted_ms));
+        let numbers: BTreeMap<&str, usize> = rooms.iter().enumerate().map(|(n, room)| (room.as_str(), n)).collect();
+        for room in collected.iter().flat_map(|follower| &follower.rooms) {
+            let Some(number) = numbers.get(room.room.as_str()) else {
+                continue;
+            };
+            let from = shots.partition_point(|shot| shot.room < *number);
+            // They are the same where nothing is wrong, and otherwise no figure counts.
+            for (shot, received_us) in shots[from..].iter().zip(&room.received_us) {
+                deliver_us.record(received_us.saturating_sub(shot.due_ns / 1_000))?;
+                delivered += 1;
+                last_us = last_us.max(*received_us);
+            }
         }
         Ok(Self {
             messages: shots.len(),
@@ -97,53 +104,12 @@ impl Volley {
     }
 }
 
-/// A message that was shown to a follower.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Delivery {
-    /// When it was due, in nanoseconds since the UNIX epoch.
-    pub(crate) due_ns: u64,
-    /// When it was shown, in microseconds since the UNIX epoch.
-    pub(crate) received_us: u64,
-}
-
-impl Delivery {
-    /// From due to shown, in microseconds.
-    pub(crate) fn us(&self) -> u64 {
-        self.received_us.saturating_sub(self.due_ns / 1_000)
-    }
-}
-
-/// Everything that was shown, where [`faults`] finds none; the shots are sorted on the way.
-pub(crate) fn deliveries(rooms: &[RoomUri], shots: &mut [Shot], collected: &[Collected]) -> Vec<Delivery> {
-    shots.sort_unstable_by_key(|shot| (shot.room, shot.accepted_ms));
-    let numbers: BTreeMap<&str, usize> = rooms.iter().enumerate().map(|(n, room)| (room.as_str(), n)).collect();
-    let mut deliveries = Vec::new();
-    for room in collected.iter().flat_map(|follower| &follower.rooms) {
-        let Some(number) = numbers.get(room.room.as_str()) else {
-            continue;
-        };
-        let from = shots.partition_point(|shot| shot.room < *number);
-        let both = shots[from..].iter().zip(&room.received_us);
-        deliveries.extend(both.map(|(shot, received_us)| Delivery {
-            due_ns: shot.due_ns,
-            received_us: *received_us,
-        }));
-    }
-    deliveries
-}
-
-/// Waits until each follower of these sinks was shown so many messages since they were last collected.
-///
-/// # Errors
-/// A sink is gone, or is shown nothing any more.
-pub(crate) async fn arrived(sinks: &[Sink], messages: usize) -> anyhow::Result<()> {
+/// Waits until each follower was shown so many messages.
+async fn arrived(stage: &Stage, messages: u64) -> anyhow::Result<()> {
     let mut last = (Instant::now(), 0);
     loop {
-        let mut progress = Vec::new();
-        for sink in sinks {
-            progress.extend(sink.progress().await?);
-        }
-        if progress.iter().all(|shown| *shown >= messages as u64) {
+        let progress = stage.progress().await?;
+        if progress.iter().all(|shown| *shown >= messages) {
             return Ok(());
         }
         let shown = progress.iter().sum::<u64>();

@@ -217,7 +217,7 @@ impl Outcome {
     /// Takes the rounds of one setting in. No figure of a run that lost something counts.
     pub(crate) fn take(&mut self, played: &Played) {
         self.valid &= played.valid;
-        self.rounds += played.kept.len();
+        self.rounds += played.counted;
         self.rounds_repeated += played.repeated;
         let counts = played.valid && self.complete;
         let metrics = played.kept.first().map_or(0, Vec::len);

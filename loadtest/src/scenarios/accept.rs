@@ -2,6 +2,7 @@
 //! sink, is in the rooms, since a room without any has nobody in it. Beside it, a bare loop makes the same octets durable
 //! on the same disk, with as many entries to a sync as are asked at a time: no store that answers after the sync does more.
 
+use anyhow::ensure;
 use clap::Args;
 use serde_json::json;
 
@@ -68,6 +69,10 @@ impl Options {
 /// # Errors
 /// A process fails.
 pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<Outcome> {
+    ensure!(
+        !options.in_flight.contains(&0) && !options.rooms.contains(&0),
+        "nothing under way, or no rooms"
+    );
     let mut options = options.clone();
     if setting.quick {
         options.messages = options.messages.min(4_000);

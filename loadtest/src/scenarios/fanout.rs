@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use clap::Args;
 use hdrhistogram::Histogram;
 use serde_json::json;
@@ -55,6 +56,19 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            !self.followers.contains(&0) && self.rooms > 0,
+            "no followers, or no rooms"
+        );
+        let paced = [self.rate, self.seconds];
+        ensure!(
+            paced.iter().all(|figure| *figure > 0.0 && figure.is_finite()),
+            "no rate, or no time"
+        );
+        Ok(())
+    }
+
     fn saturating(&self, followers: usize, quick: bool) -> usize {
         let deliveries = if quick { 20_000 } else { 200_000 };
         self.messages.unwrap_or_else(|| (deliveries / followers).max(1_000))
@@ -84,6 +98,7 @@ impl Options {
 /// # Errors
 /// A process fails.
 pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<Outcome> {
+    options.check()?;
     let mut options = options.clone();
     if setting.quick {
         options.seconds = options.seconds.min(1.0);

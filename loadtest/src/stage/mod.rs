@@ -110,14 +110,21 @@ impl Stage {
         measure::usage(self.hub.id()).context("this system does not tell what a process used")
     }
 
-    /// The sinks, in their order.
-    pub(crate) fn sinks(&self) -> &[Sink] {
-        &self.sinks
-    }
-
     /// A directory on the disk that the hub writes to.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Application messages that each follower was shown since the last collection.
+    ///
+    /// # Errors
+    /// A sink is gone.
+    pub(crate) async fn progress(&self) -> anyhow::Result<Vec<u64>> {
+        let mut all = Vec::new();
+        for sink in &self.sinks {
+            all.extend(sink.progress().await?);
+        }
+        Ok(all)
     }
 
     /// What each follower was shown since the last collection.
