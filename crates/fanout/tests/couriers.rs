@@ -97,6 +97,32 @@ async fn h_45_retry_after_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn s_9_a_parked_follower_is_one_task_however_much_it_is_due_and_a_wake_brings_it_at_once() {
+    let mut world = World::new(small_tail()).await;
+    world.papers.change("b", |b| b.down = true);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let without = tasks();
+    for _ in 0..50 {
+        world.append("one", &[B]).await;
+    }
+    tokio::time::sleep(Duration::from_secs(3 * 3_600)).await;
+    assert_eq!(tasks(), without + 1);
+    let parked = world.papers.of()[&provider("b")].attempts;
+
+    // Nothing but the timer runs: it is tried a few times an hour.
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert!(world.papers.of()[&provider("b")].attempts - parked < 60);
+    world.papers.change("b", |b| b.down = false);
+    let begun = Instant::now();
+    world.couriers.wake(&provider("b"));
+    while world.papers.offsets("b").len() < 50 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert_eq!(tasks(), without, "who is due nothing has no task");
+}
+
+#[tokio::test(start_paused = true)]
 async fn cursors_become_durable_within_the_interval_without_new_entries() {
     let mut world = World::new(Options::default()).await;
     world.append("one", &[B]).await;

@@ -1,5 +1,7 @@
 //! The endpoints of rooms when all is well, and what a room that says no looks like.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
@@ -12,7 +14,7 @@ use proto::hub::{Refused, room_request::Body, room_response::Outcome};
 use serde_json::json;
 
 use crate::bodies::{ROOM, notify, one_of_each, submit, update, uri};
-use crate::world::{World, over_http2};
+use crate::world::{World, over_http2, post};
 
 #[tokio::test]
 async fn e_3_e_5_the_directory_lists_what_works_and_nothing_else() {
@@ -99,12 +101,16 @@ async fn a_provider_that_comes_to_us_is_told_to_the_hub_whose_couriers_may_wait_
     for name in ["b.example", "c.example"] {
         let mut peer = world.peer(name).await;
         for _ in 0..2 {
-            peer.post("notify", ROOM, notify()).await;
+            let request = post(name, "notify", ROOM).body(Full::new(notify()));
+            peer.send(request.unwrap()).await;
         }
         let told = || world.hub.3.asked().into_iter().flat_map(|woken| woken.followers);
-        while !told().any(|told| told == name) {
-            tokio::task::yield_now().await;
-        }
+        let heard = async {
+            while !told().any(|told| told == name) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), heard).await.unwrap();
         assert_eq!(told().filter(|told| told == name).count(), 1);
     }
 }
