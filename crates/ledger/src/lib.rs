@@ -17,6 +17,7 @@ pub mod keys;
 mod ledger;
 mod log;
 mod read;
+mod read_room;
 mod records;
 mod rooms;
 mod rows;
@@ -31,6 +32,7 @@ pub use log::{AppendError, ShardLog};
 pub use read::{CorruptRow, Position, ReadError, ReadLimit};
 /// Words of the room that entries of the log are told in.
 pub use room::{Chain, Digest, Millis, Seq, Shown};
+pub use read_room::{FollowedRoom, RoomEntries};
 pub use rooms::Rooms;
 pub use ties::{Due, Membership, Tie};
 pub use value::BLOB_BYTES_MAX;

@@ -3,6 +3,7 @@
 
 mod abuse;
 mod carrier;
+mod catch_up;
 pub mod config;
 mod keys;
 mod limits;

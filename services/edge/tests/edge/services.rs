@@ -19,8 +19,9 @@ use proto::follower::{
 };
 use proto::hub::hub_server::{Hub, HubServer};
 use proto::hub::{
-    AbuseCase, CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomRequest, RoomResponse,
-    ShardMap, ShardsRequest, WakeRequest, WakeResponse, room_response::Outcome,
+    AbuseCase, CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomEventsCall,
+    RoomEventsReply, RoomHeadsCall, RoomHeadsReply, RoomRequest, RoomResponse, ShardMap, ShardsRequest, WakeRequest,
+    WakeResponse, room_events_reply, room_heads_reply, room_response::Outcome,
 };
 use proto::link::{Acknowledge, Answer, Call, Position};
 use tokio::sync::mpsc;
@@ -79,6 +80,8 @@ pub struct FakeHub(
     pub Script<ListAbuseRequest, Status>,
     pub Script<CloseAbuseRequest, Status>,
     pub Script<WakeRequest, Status>,
+    pub Script<RoomHeadsCall, room_heads_reply::Outcome>,
+    pub Script<RoomEventsCall, room_events_reply::Outcome>,
 );
 
 pub struct Shared<T>(pub Arc<T>);
@@ -108,6 +111,16 @@ impl Hub for Shared<FakeHub> {
 
     async fn close_abuse(&self, request: Request<CloseAbuseRequest>) -> Result<Response<CloseAbuseResponse>, Status> {
         or_refuse(self.0.2.take(request.into_inner()), CloseAbuseResponse {})
+    }
+
+    async fn room_heads(&self, request: Request<RoomHeadsCall>) -> Result<Response<RoomHeadsReply>, Status> {
+        let outcome = self.0.4.take(request.into_inner());
+        Ok(Response::new(RoomHeadsReply { outcome }))
+    }
+
+    async fn room_events(&self, request: Request<RoomEventsCall>) -> Result<Response<RoomEventsReply>, Status> {
+        let outcome = self.0.5.take(request.into_inner());
+        Ok(Response::new(RoomEventsReply { outcome }))
     }
 
     type ShardsStream = futures::stream::Pending<Result<ShardMap, Status>>;
