@@ -30,9 +30,9 @@ pub use entry::{LedgerId, LogEntry, Offset, SetId};
 pub use ledger::{Founding, Ledger, OpenError};
 pub use log::{AppendError, ShardLog};
 pub use read::{CorruptRow, Position, ReadError, ReadLimit};
+pub use read_room::{FollowedRoom, RoomEntries};
 /// Words of the room that entries of the log are told in.
 pub use room::{Chain, Digest, Millis, Seq, Shown};
-pub use read_room::{FollowedRoom, RoomEntries};
 pub use rooms::Rooms;
 pub use ties::{Due, Membership, Tie};
 pub use value::BLOB_BYTES_MAX;

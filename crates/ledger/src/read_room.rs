@@ -166,7 +166,9 @@ async fn find_places(
     for (key, row) in found.rows {
         let offsets = records::decode_index(&row).map_err(corrupt(&key))?;
         let last = keys::last_u64(&key).unwrap_or_default();
-        let first = last.checked_add(1).and_then(|next| next.checked_sub(offsets.len() as u64));
+        let first = last
+            .checked_add(1)
+            .and_then(|next| next.checked_sub(offsets.len() as u64));
         let first = first.ok_or_else(|| corrupt(&key)(BadValue("more entries than the room had")))?;
         places.extend((first..=last).map(Seq).zip(offsets));
         if places.len() > max + crate::IndexBlock::OFFSETS_MAX {

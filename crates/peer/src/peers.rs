@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Uri};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use link::{Connection, Fanout, Identity, LedgerId, LinkError, Roots};
 use mimi::mls::{CipherSuite, ExternalSender};
 use mimi::{Decode as _, Provider, RoomUri};
@@ -184,12 +185,27 @@ impl Peers {
                 Err(error) => tracing::debug!(peer = %to, %error, "request repeated over HTTPS"),
             }
         }
-        self.post(to, endpoint, &call.target, call.body).await
+        self.post(to, endpoint, &call.target, octets(), call.body).await
     }
 
-    /// Brings entries of `room` to a follower by `/notify` (mimi-protocol §5.5), always over HTTPS.
-    pub async fn notify(&self, to: &Provider, room: &RoomUri, body: Bytes) -> Result<Answer, PeerError> {
-        self.post(to, Endpoint::Notify, room.as_str(), body).await
+    /// Brings entries of `room` to a follower by `/notify` (mimi-protocol §5.5), always over HTTPS. `seqs` are the numbers
+    /// of the first and the last one, for whoever knows them ([`ROOM_SEQ`](crate::ROOM_SEQ)).
+    pub async fn notify(
+        &self,
+        to: &Provider,
+        room: &RoomUri,
+        body: Bytes,
+        seqs: (u64, u64),
+    ) -> Result<Answer, PeerError> {
+        let mut headers = octets();
+        let (first, last) = seqs;
+        let numbers = HeaderValue::try_from(format!("{first}-{last}"));
+        headers.extend(
+            numbers
+                .ok()
+                .map(|numbers| (HeaderName::from_static(crate::ROOM_SEQ), numbers)),
+        );
+        self.post(to, Endpoint::Notify, room.as_str(), headers, body).await
     }
 
     /// The directory of `provider`, at most as old as its cache headers allow, and never older than 24 hours.
@@ -277,11 +293,18 @@ impl Peers {
         Ok(dialled.ok().and_then(Result::ok).flatten())
     }
 
-    async fn post(&self, to: &Provider, endpoint: Endpoint, target: &str, body: Bytes) -> Result<Answer, PeerError> {
+    async fn post(
+        &self,
+        to: &Provider,
+        endpoint: Endpoint,
+        target: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, PeerError> {
         let peer = self.peer(to)?;
         let directory = peer.directory(None).await?;
         let uri = uri(&directory, endpoint, target)?;
-        let answer = self.post_to(peer, uri.clone(), body.clone()).await?;
+        let answer = self.post_to(peer, uri.clone(), headers.clone(), body.clone()).await?;
         if !matches!(answer.status, 404 | 410) {
             return Ok(answer);
         }
@@ -291,18 +314,15 @@ impl Peers {
             .await
             .map(|directory| self::uri(&directory, endpoint, target))
         {
-            Ok(Ok(moved)) if moved != uri => self.post_to(peer, moved, body).await,
+            Ok(Ok(moved)) if moved != uri => self.post_to(peer, moved, headers, body).await,
             _ => Ok(answer),
         }
     }
 
-    async fn post_to(&self, peer: &Peer, uri: Uri, body: Bytes) -> Result<Answer, PeerError> {
+    async fn post_to(&self, peer: &Peer, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<Answer, PeerError> {
         let max = self.0.limits.answer_bytes_max;
-        let response = peer
-            .https
-            .send(Method::POST, uri, Some("application/octet-stream"), body, max)
-            .await?;
-        Ok(answer(response))
+        let sent = peer.https.send_with(headers, Method::POST, uri, body, max);
+        Ok(answer(sent.await?))
     }
 
     pub(crate) fn peer(&self, provider: &Provider) -> Result<&Peer, PeerError> {
@@ -338,6 +358,12 @@ impl Peer {
             _ => advertised.to_owned(),
         }
     }
+}
+
+/// The headers of a body of a draft's.
+fn octets() -> HeaderMap {
+    let kind = HeaderValue::from_static("application/octet-stream");
+    HeaderMap::from_iter([(CONTENT_TYPE, kind)])
 }
 
 pub(crate) fn answer(response: Response) -> Answer {

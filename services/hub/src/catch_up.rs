@@ -62,7 +62,11 @@ impl CatchUp {
     }
 
     async fn head(&self, source: &Provider, room: &RoomUri, step: u32) -> Result<RoomHeadAnswer, Refused> {
-        let standing = self.ledger.followed_room(room, source).await.map_err(|error| unread(&error))?;
+        let standing = self
+            .ledger
+            .followed_room(room, source)
+            .await
+            .map_err(|error| unread(&error))?;
         let Some(standing) = standing else {
             return Ok(RoomHeadAnswer::Unknown);
         };

@@ -387,7 +387,9 @@ impl HubRpc for HubService {
             }
             _ => Err(refused(400, "not a provider and a room")),
         };
-        self.inner.metrics.called("room_events", outcome(&told), begun.elapsed());
+        self.inner
+            .metrics
+            .called("room_events", outcome(&told), begun.elapsed());
         let outcome = match told {
             Ok(events) => room_events_reply::Outcome::Events(events),
             Err(refused) => room_events_reply::Outcome::Refused(refused),

@@ -1,6 +1,6 @@
 //! A hub, a follower and other providers that record what they are asked and say what they are told to.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -8,12 +8,14 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use hyper_util::rt::TokioIo;
 use mimi::Provider;
+use mimi::mls::{CipherSuite, ExternalSender};
 use nave_edge::{AssetBody, FetchError, Relay, Unreachable, asset_body};
 use peer::{AssetUrl, Wanted};
 use proto::follower::follower_server::{Follower, FollowerServer};
 use proto::follower::{
-    ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivery, Done, Event, EventsRequest, FollowRequest,
-    Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, PositionRequest, Profile, Pseudonym,
+    ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivered, Delivery, Done, Event, EventsRequest,
+    FillRequest, FillResponse, FollowRequest, Gap, Granted, KeepHeadsRequest, ListConsentsRequest,
+    ListConsentsResponse, ListHeadsRequest, ListHeadsResponse, NotifyRequest, PositionRequest, Profile, Pseudonym,
     PseudonymAnswer, QueryRequest, QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse,
     SetProfileRequest, UploadRequest, UploadResponse, events_request,
 };
@@ -141,6 +143,11 @@ pub struct FakeFollower {
     pub notified: Script<NotifyRequest, Status>,
     pub claimed: Script<ClaimRequest, Status>,
     pub delivered: Script<Delivery, Status>,
+    /// What it says that it lacks, one for each delivery.
+    pub gaps: Mutex<VecDeque<Gap>>,
+    pub filled: Script<FillRequest, Status>,
+    pub heads_kept: Script<KeepHeadsRequest, Status>,
+    pub heads_listed: Script<ListHeadsRequest, ListHeadsResponse>,
     pub uploaded: Script<UploadRequest, Status>,
     pub followed: Script<(FollowRequest, bool), Status>,
     pub consent_received: Script<ConsentReceipt, Status>,
@@ -161,7 +168,7 @@ fn or_refuse<T>(said: Option<Status>, answer: T) -> Result<Response<T>, Status> 
 
 #[tonic::async_trait]
 impl Follower for Shared<FakeFollower> {
-    async fn deliver(&self, request: Request<Delivery>) -> Result<Response<Acknowledge>, Status> {
+    async fn deliver(&self, request: Request<Delivery>) -> Result<Response<Delivered>, Status> {
         let delivery = request.into_inner();
         let deliver = delivery.deliver.clone().unwrap();
         let acknowledge = Acknowledge {
@@ -169,7 +176,32 @@ impl Follower for Shared<FakeFollower> {
             next_offset: deliver.items.last().unwrap().offset + 1,
             refused: Vec::new(),
         };
-        or_refuse(self.0.delivered.take(delivery), acknowledge)
+        // Whoever is told to take it as it is lacks nothing.
+        let as_is = delivery.as_is || !delivery.as_is_rooms.is_empty();
+        let gap = (!as_is).then(|| self.0.gaps.lock().unwrap().pop_front()).flatten();
+        let delivered = Delivered {
+            acknowledge: Some(acknowledge),
+            gap,
+        };
+        or_refuse(self.0.delivered.take(delivery), delivered)
+    }
+
+    async fn fill(&self, request: Request<FillRequest>) -> Result<Response<FillResponse>, Status> {
+        let request = request.into_inner();
+        let filled = FillResponse {
+            seq: request.items.last().map_or(0, |item| item.seq),
+            broken: false,
+        };
+        or_refuse(self.0.filled.take(request), filled)
+    }
+
+    async fn keep_heads(&self, request: Request<KeepHeadsRequest>) -> Result<Response<Done>, Status> {
+        or_refuse(self.0.heads_kept.take(request.into_inner()), Done {})
+    }
+
+    async fn list_heads(&self, request: Request<ListHeadsRequest>) -> Result<Response<ListHeadsResponse>, Status> {
+        let listed = self.0.heads_listed.take(request.into_inner());
+        Ok(Response::new(listed.unwrap_or_default()))
     }
 
     async fn position(&self, request: Request<PositionRequest>) -> Result<Response<Position>, Status> {
@@ -307,6 +339,8 @@ pub struct FakePeers {
     pub fetched: Script<(String, Wanted), Keeper>,
     pub proxied: Script<(Provider, String, Wanted), Keeper>,
     pub oblivious: Script<(Provider, Option<Bytes>), Result<Answer, Unreachable>>,
+    /// The hubs' keys.
+    pub senders: Mutex<BTreeMap<(Provider, CipherSuite), ExternalSender>>,
 }
 
 fn said(answer: Option<Result<Answer, Unreachable>>) -> Result<Answer, Unreachable> {
@@ -328,6 +362,10 @@ fn kept(keeper: Option<Keeper>, url: &AssetUrl, wanted: &Wanted) -> Result<http:
 impl Relay for FakePeers {
     async fn request(&self, to: &Provider, call: Call) -> Result<Answer, Unreachable> {
         said(self.calls.take((to.clone(), call)))
+    }
+
+    fn hub_sender(&self, of: &Provider, suite: CipherSuite) -> Option<ExternalSender> {
+        self.senders.lock().unwrap().get(&(of.clone(), suite)).cloned()
     }
 
     fn holder(&self, url: &AssetUrl) -> Option<Provider> {
