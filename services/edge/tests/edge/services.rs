@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use hyper_util::rt::TokioIo;
-use mimi::Provider;
+use mimi::catch_up::RoomHead;
 use mimi::mls::{CipherSuite, ExternalSender};
+use mimi::{Encode as _, Provider};
 use nave_edge::{AssetBody, FetchError, Relay, Unreachable, asset_body};
 use peer::{AssetUrl, Wanted};
 use proto::follower::follower_server::{Follower, FollowerServer};
@@ -25,7 +26,7 @@ use proto::hub::{
     RoomEventsReply, RoomHeadsCall, RoomHeadsReply, RoomRequest, RoomResponse, ShardMap, ShardsRequest, WakeRequest,
     WakeResponse, room_events_reply, room_heads_reply, room_response::Outcome,
 };
-use proto::link::{Acknowledge, Answer, Call, Position};
+use proto::link::{Acknowledge, Answer, Call, Item, Position, RoomEvents};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint, Server};
@@ -86,6 +87,23 @@ pub struct FakeHub(
     pub Script<RoomEventsCall, room_events_reply::Outcome>,
 );
 
+/// What a hub answers about a room of a.example whose last entry is `head`.
+pub fn events(head: u64, items: Vec<Item>) -> RoomEvents {
+    let head = RoomHead {
+        room: crate::bodies::uri(crate::bodies::ROOM),
+        ledger: [7; 16],
+        seq: head,
+        chain: [1; 32],
+        epoch: 1,
+        cipher_suite: 1,
+        signature: Bytes::from_static(b"signature"),
+    };
+    RoomEvents {
+        items,
+        head: head.encode().into(),
+    }
+}
+
 pub struct Shared<T>(pub Arc<T>);
 
 #[tonic::async_trait]
@@ -116,12 +134,16 @@ impl Hub for Shared<FakeHub> {
     }
 
     async fn room_heads(&self, request: Request<RoomHeadsCall>) -> Result<Response<RoomHeadsReply>, Status> {
-        let outcome = self.0.4.take(request.into_inner());
+        let said = self.0.4.take(request.into_inner());
+        let heads = || room_heads_reply::Outcome::Response(Bytes::from_static(b"heads"));
+        let outcome = Some(said.unwrap_or_else(heads));
         Ok(Response::new(RoomHeadsReply { outcome }))
     }
 
     async fn room_events(&self, request: Request<RoomEventsCall>) -> Result<Response<RoomEventsReply>, Status> {
-        let outcome = self.0.5.take(request.into_inner());
+        let said = self.0.5.take(request.into_inner());
+        let none = || room_events_reply::Outcome::Events(events(99, Vec::new()));
+        let outcome = Some(said.unwrap_or_else(none));
         Ok(Response::new(RoomEventsReply { outcome }))
     }
 
