@@ -78,6 +78,8 @@ pub struct Stored {
     pub refused: Vec<Refused>,
     /// What lacks entries, so that nothing from there on was stored.
     pub gap: Option<Gap>,
+    /// In what the hub contradicted what it showed before, as metrics name it.
+    pub alarms: Vec<&'static str>,
 }
 
 /// A room lacks entries before one that is brought.
@@ -182,22 +184,29 @@ impl Follower {
         }
         let past = items.last().map(|item| Offset(item.offset.0 + 1));
         let mut rest = &accepted[..];
+        let mut alarms = Vec::new();
         let (next, gap) = loop {
             let (batch, left) = rest.split_at(fitting(rest.iter().map(|(item, _)| item.body.octets())));
             // What is refused in between is passed over with it.
             let until = left.first().map(|(item, _)| item.offset).or(past);
-            let (next, gap) = self.store_batch(hub, (ledger, shard), batch, until, as_is).await?;
+            let (next, gap, found) = self.store_batch(hub, (ledger, shard), batch, until, as_is).await?;
+            alarms.extend(found);
             if left.is_empty() || gap.is_some() {
                 break (next, gap);
             }
             rest = left;
         };
         self.metrics.delivered("refused", refused.len() as u64);
-        Ok(Stored { next, refused, gap })
+        Ok(Stored {
+            next,
+            refused,
+            gap,
+            alarms,
+        })
     }
 
-    /// Stores items in one transaction, with the offset below which everything is stored then. Returns that, and the gap
-    /// before which it ends.
+    /// Stores items in one transaction, with the offset below which everything is stored then. Returns that, the gap before
+    /// which it ends, and its alarms.
     async fn store_batch(
         &self,
         hub: &Provider,
@@ -205,7 +214,7 @@ impl Follower {
         batch: &[(&Item, Option<FanoutMessage>)],
         until: Option<Offset>,
         as_is: &AsIs,
-    ) -> Result<(Offset, Option<Gap>), Fault> {
+    ) -> Result<(Offset, Option<Gap>, Vec<&'static str>), Fault> {
         let (next, gap, findings) = self
             .database
             .run(|mut transaction| async move {
@@ -231,8 +240,9 @@ impl Follower {
                 Ok::<_, Fault>((transaction, (next, gap, findings)))
             })
             .await?;
+        let alarms = findings.alarms.iter().map(|alarm| alarm.reason).collect();
         self.tell(findings);
-        Ok((next, gap))
+        Ok((next, gap, alarms))
     }
 
     /// Up to where a shard of a hub's ledger is stored; none: nothing of it ever was.
@@ -412,7 +422,9 @@ async fn store_item(
             until: item.previous,
         }));
     }
-    if head.seq > Seq(0) && item.previous > Seq(0) {
+    if item.seq == Seq(1) && Chain::default().then(item.seq, &digest) != item.chain {
+        findings.alarms.push(alarm("chain", head));
+    } else if head.seq > Seq(0) && item.previous > Seq(0) {
         if item.previous != head.seq && head.unnumbered > 0 {
             findings.unverified += 1;
         } else if item.previous != head.seq {

@@ -88,7 +88,9 @@ impl Follower {
                     }
                     let follows =
                         item.seq.0 == head.seq.0 + 1 && head.chain.then(item.seq, &item.body.digest()) == item.chain;
-                    if !follows && item.previous > Seq(0) {
+                    // Where the view begins there is nothing to compare with, unless it begins with the room.
+                    let begins = item.previous == Seq(0) && item.seq > Seq(1);
+                    if !follows && !begins {
                         findings.alarms.push(Alarm {
                             reason: if item.seq.0 == head.seq.0 + 1 { "chain" } else { "gap" },
                             room: room.clone(),
