@@ -183,6 +183,10 @@ fn read(path: &Path, hubs: &[HubKey]) -> anyhow::Result<Vec<Line>> {
         if read.with_context(|| format!("read {shown}"))? == 0 {
             break;
         }
+        ensure!(
+            octets.len() < LINE_BYTES_MAX || octets.ends_with(b"\n"),
+            "{shown}, line {number}: longer than {LINE_BYTES_MAX} octets"
+        );
         if octets.trim_ascii().is_empty() {
             continue;
         }
