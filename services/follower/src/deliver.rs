@@ -11,6 +11,7 @@ use mimi::{ClientUri, Decode as _, Provider, RoomUri};
 use route::ShardId;
 use store::Transaction;
 
+use crate::findings::{Alarm, Findings};
 use crate::limits::{DELIVERY_ITEMS_MAX, MESSAGE_BYTES_MAX, NOTIFY_MESSAGES_MAX, TRANSACTION_BYTES};
 use crate::{Fault, Follower};
 
@@ -111,31 +112,6 @@ impl AsIs {
     }
 }
 
-/// Rooms that grew, and the clients that follow each since now.
-type Grown = BTreeMap<RoomUri, Vec<ClientUri>>;
-
-/// What one transaction found; told only when it is durable.
-#[derive(Default)]
-pub(crate) struct Findings {
-    grown: Grown,
-    stored: u64,
-    pub(crate) repeats: u64,
-    /// Gaps that may be none: something came meanwhile whose number is not known.
-    unverified: u64,
-    pub(crate) alarms: Vec<Alarm>,
-}
-
-/// A hub contradicts what it showed before, and what it showed each time.
-pub(crate) struct Alarm {
-    /// `gap`, `chain`, `bytes`, `head`.
-    pub(crate) reason: &'static str,
-    pub(crate) room: RoomUri,
-    /// Seq and chain that we had.
-    pub(crate) had: (Seq, Chain),
-    /// Those that were shown.
-    pub(crate) shown: (Seq, Chain),
-}
-
 impl Follower {
     /// Stores a batch of one shard of a hub's ledger, a large one in several transactions, whatever is lacking. Offsets grow;
     /// what is stored already is passed over.
@@ -175,11 +151,17 @@ impl Follower {
         for item in items {
             match acceptable(hub, item) {
                 Ok(message) => accepted.push((item, message)),
-                Err((status, reason)) => refused.push(Refused {
-                    offset: item.offset,
-                    status,
-                    reason,
-                }),
+                Err((status, reason)) => {
+                    refused.push(Refused {
+                        offset: item.offset,
+                        status,
+                        reason,
+                    });
+                    // It is not stored, and yet no gap: the room's chain goes on over it.
+                    if item.room.provider() == hub {
+                        accepted.push((item, None));
+                    }
+                }
             }
         }
         let past = items.last().map(|item| Offset(item.offset.0 + 1));
@@ -321,37 +303,6 @@ impl Follower {
         self.tell(findings);
         Ok(())
     }
-
-    pub(crate) fn tell(&self, findings: Findings) {
-        for (room, clients) in findings.grown {
-            self.wake.all(room, clients);
-        }
-        self.metrics.delivered("stored", findings.stored);
-        self.metrics.delivered("repeat", findings.repeats);
-        self.metrics.delivered("unverified", findings.unverified);
-        for alarm in findings.alarms {
-            let Alarm {
-                reason,
-                room,
-                had,
-                shown,
-            } = alarm;
-            tracing::error!(
-                reason,
-                %room,
-                had_seq = had.0.0,
-                had_chain = hexadecimal(&had.1),
-                shown_seq = shown.0.0,
-                shown_chain = hexadecimal(&shown.1),
-                "a hub contradicts what it showed before"
-            );
-            self.metrics.alarm(reason);
-        }
-    }
-}
-
-fn hexadecimal(chain: &Chain) -> String {
-    chain.0.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// How many of these messages, by their octets, one transaction stores; one at least, if there is one.

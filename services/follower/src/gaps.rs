@@ -9,7 +9,8 @@ use mimi::notify::FanoutMessage;
 use mimi::{Decode as _, Encode as _, Provider, RoomUri};
 use store::Transaction;
 
-use crate::deliver::{Alarm, Entry, Findings, acceptable, fitting, store_entry};
+use crate::deliver::{Entry, acceptable, fitting, store_entry};
+use crate::findings::{Alarm, Findings};
 use crate::limits::{DELIVERY_ITEMS_MAX, ROOMS_LISTED_MAX};
 use crate::{Body, Fault, Follower, Item};
 

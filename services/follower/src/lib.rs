@@ -13,6 +13,7 @@ pub mod config;
 mod consent;
 mod deliver;
 mod events;
+mod findings;
 mod gaps;
 pub mod limits;
 mod metrics;
