@@ -20,8 +20,8 @@ fn config(world: &World, place: usize) -> Config {
 async fn inbox(world: &World, place: usize, room: &RoomUri, forget: bool) -> Vec<(InboxPosition, InboxEntry)> {
     let database = open_store(&Store::Fjall(config(world, place).data)).await.unwrap();
     let mut transaction = database.begin();
-    let entries = Inboxes(&mut transaction).entries(room, InboxPosition::FIRST, usize::MAX >> 1);
-    let entries = entries.await.unwrap();
+    let inboxes = Inboxes(&mut transaction);
+    let entries = inboxes.entries(room, InboxPosition::FIRST, 8 << 20).await.unwrap();
     if forget {
         for table in [b"Ph", b"Pi", b"Pd"] {
             transaction.clear_range(KeyRange::prefix(table));
