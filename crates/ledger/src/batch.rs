@@ -1,5 +1,7 @@
 //! What one transaction makes durable.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use mimi::RoomUri;
 use room::{Entry, RowChange};
@@ -183,12 +185,75 @@ impl Op {
         }
     }
 
+    /// The only key that it writes; `None` of a range.
+    fn key(&self) -> Option<&Bytes> {
+        match self {
+            Self::Set(key, _) | Self::Clear(key) => Some(key),
+            Self::ClearRange(_) => None,
+        }
+    }
+
+    /// `ops` without those whose key is written again behind them: of many entries of one room only the last head row is.
+    pub(crate) fn without_superseded(mut ops: Vec<Self>) -> Vec<Self> {
+        let mut later = HashSet::with_capacity(ops.len());
+        let last: Vec<bool> = ops
+            .iter()
+            .rev()
+            .map(|op| op.key().is_none_or(|key| later.insert(key)))
+            .collect();
+        let mut last = last.into_iter().rev();
+        ops.retain(|_| last.next().unwrap_or(true));
+        ops
+    }
+
     /// As the store counts.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Set(key, value) => 3 * key.len() + value.len(),
             Self::Clear(key) => 3 * key.len(),
             Self::ClearRange(range) => 2 * (range.begin.len() + range.end.len()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the store holds after `ops`, begun with every key at 0.
+    fn applied(ops: &[Op]) -> BTreeMap<Bytes, Bytes> {
+        let zero = Bytes::from_static(&[0]);
+        let mut rows: BTreeMap<_, _> = (0..6_u8).map(|key| (Bytes::from(vec![key]), zero.clone())).collect();
+        for op in ops {
+            match op.clone() {
+                Op::Set(key, value) => drop(rows.insert(key, value)),
+                Op::Clear(key) => drop(rows.remove(&key)),
+                Op::ClearRange(range) => rows.retain(|key, _| !range.contains(key)),
+            }
+        }
+        rows
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let key = || (0..6_u8).prop_map(|key| Bytes::from(vec![key]));
+        prop_oneof![
+            4 => (key(), 1..9_u8).prop_map(|(key, value)| Op::Set(key, vec![value].into())),
+            2 => key().prop_map(Op::Clear),
+            1 => (0..6_u8, 0..6_u8).prop_map(|(begin, length)| Op::ClearRange(([begin]..[begin + length]).into())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_superseded_is_not_missed(ops in prop::collection::vec(op(), 0..30)) {
+            let last = Op::without_superseded(ops.clone());
+            prop_assert_eq!(applied(&last), applied(&ops));
+            let keys: Vec<_> = last.iter().filter_map(Op::key).collect();
+            prop_assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
         }
     }
 }

@@ -8,6 +8,8 @@ use mimi::{Provider, RoomUri};
 use room::Seq;
 use route::ShardId;
 use shard::{FenceError, Tenure};
+use store::{KeyRange, Version};
+use tokio::time::Instant;
 
 use crate::Ledger;
 use crate::batch::{Batch, Op};
@@ -20,6 +22,9 @@ use crate::rooms::{Rooms, spread};
 
 /// A batch above this is refused before it is tried. Committers stay far below: about 1 MB.
 const BATCH_BYTES_MAX: usize = store::limits::TRANSACTION_OCTETS_MAX - 500_000;
+
+/// How long the version of an append is good for the next one: well below the age at which the store has forgotten it.
+const KNOWN_MAX: Duration = Duration::from_secs(2);
 
 /// Longest pause between two attempts of one append.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
@@ -70,6 +75,8 @@ pub struct ShardLog {
     shard: ShardId,
     rooms: Rooms,
     state: State,
+    /// The version at which the last append left fence and tail as they are known here, and when that was.
+    since: Option<(Version, Instant)>,
     /// Whether `state` is what the store holds. Not while an append is under way, nor after one failed or was abandoned.
     settled: bool,
 }
@@ -111,6 +118,7 @@ impl ShardLog {
             shard,
             rooms: Rooms::new(ledger.clone(), shard, tail.term, tail.opening),
             state,
+            since: None,
             settled: true,
         })
     }
@@ -185,12 +193,20 @@ impl ShardLog {
     }
 
     /// Tries until the plan is known to be durable, or known not to be ours to write.
-    async fn settle(&self, tenure: &Tenure, plan: &Plan) -> Result<(), AppendError> {
+    async fn settle(&mut self, tenure: &Tenure, plan: &Plan) -> Result<(), AppendError> {
         let mut pause = Duration::from_millis(1);
+        let known = self.since.take().filter(|(_, at)| at.elapsed() < KNOWN_MAX);
+        let mut attempted = match known {
+            Some((version, _)) => self.attempt_after(version, tenure, plan).await,
+            None => self.attempt(tenure, plan).await,
+        };
         loop {
-            let error = match self.attempt(tenure, plan).await {
+            let error = match attempted {
                 Err(AppendError::Store(error)) => error,
-                settled => return settled,
+                settled => {
+                    self.since = settled?.map(|version| (version, Instant::now()));
+                    return Ok(());
+                }
             };
             // A deadline that passed leaves as much open as an unknown result; the tail tells.
             if !error.is_retryable() && error != store::Error::TimedOut {
@@ -202,10 +218,29 @@ impl ShardLog {
             tracing::debug!(shard = self.shard.0, batch = plan.tail.batch, %error, "trying the batch again");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
+            attempted = self.attempt(tenure, plan).await;
         }
     }
 
-    async fn attempt(&self, tenure: &Tenure, plan: &Plan) -> Result<(), AppendError> {
+    /// The first attempt where `version` is that of the last append: nothing is read, because nobody has written fence or
+    /// tail since if this commits. Where that fails it is read what is the matter.
+    async fn attempt_after(
+        &self,
+        version: Version,
+        tenure: &Tenure,
+        plan: &Plan,
+    ) -> Result<Option<Version>, AppendError> {
+        let mut transaction = self.ledger.database().begin_after(version);
+        tenure.fence_since(&mut transaction);
+        transaction.add_read_conflict_range(KeyRange::key(&keys::tail(self.shard)));
+        for op in &plan.ops {
+            op.write(&mut transaction);
+        }
+        Ok(Some(transaction.commit().await?.version))
+    }
+
+    /// The version of the commit, if it was this attempt that committed.
+    async fn attempt(&self, tenure: &Tenure, plan: &Plan) -> Result<Option<Version>, AppendError> {
         let key = keys::tail(self.shard);
         let mut transaction = self.ledger.database().begin();
         let (fence, tail) = tokio::join!(tenure.fence(&transaction), transaction.get(&key));
@@ -215,7 +250,7 @@ impl ShardLog {
             None => return Err(AppendError::Fenced),
         };
         if tail == plan.tail {
-            return Ok(());
+            return Ok(None);
         }
         if tail != self.state.tail {
             return Err(AppendError::Fenced);
@@ -223,8 +258,7 @@ impl ShardLog {
         for op in &plan.ops {
             op.write(&mut transaction);
         }
-        transaction.commit().await?;
-        Ok(())
+        Ok(Some(transaction.commit().await?.version))
     }
 
     fn plan(&self, batch: Batch) -> Plan {
@@ -271,6 +305,7 @@ impl ShardLog {
         plan.ops.extend(places);
         let tail = records::encode_tail(&plan.tail);
         plan.ops.push(Op::set(keys::tail(self.shard), tail));
+        plan.ops = Op::without_superseded(std::mem::take(&mut plan.ops));
         plan
     }
 

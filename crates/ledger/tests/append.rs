@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ledger::{AppendError, Batch, Prepared, ShardLog};
 use proptest::prelude::*;
 use room::{Row, RowChange, RowId};
+use store::limits::TRANSACTION_AGE_MAX;
 use support::Fault::{self, *};
 use support::{World, change, entry, ready, room, rows, written};
 
@@ -37,6 +38,25 @@ async fn each_fault_alone_leaves_one_effect() {
         log.append(&tenure, batch(&log, 3, "after")).await.unwrap();
         assert_eq!(world.messages().await, ["before", "during", "after"], "{fault:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_reads_nothing_while_it_follows_another() {
+    let world = World::new().await;
+    let (tenure, mut log) = world.log().await;
+    log.append(&tenure, batch(&log, 1, "first")).await.unwrap();
+    let before = world.faults.reads();
+    for seq in 2..5 {
+        log.append(&tenure, batch(&log, seq, "behind")).await.unwrap();
+    }
+    assert_eq!(world.faults.reads(), before);
+    tokio::time::advance(TRANSACTION_AGE_MAX).await;
+    log.append(&tenure, batch(&log, 5, "later")).await.unwrap();
+    assert_eq!(
+        world.faults.reads(),
+        before + 2,
+        "fence and tail, which the store may have forgotten"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use route::ShardId;
-use store::Transaction;
+use store::{KeyRange, Transaction};
 
 use crate::life::Life;
 use crate::rows::{Fence, Incarnation, Term, fence_key};
@@ -75,6 +75,11 @@ impl Tenure {
                 Err(FenceError::Fenced)
             }
         }
+    }
+
+    /// Lets `transaction`, which begins after a version at which the shard was held, commit only if it still is.
+    pub fn fence_since(&self, transaction: &mut Transaction) {
+        transaction.add_read_conflict_range(KeyRange::key(&fence_key(self.shard)));
     }
 
     /// Gives the shard up, so that another node can take it at once. To be called when everything is flushed: a batch

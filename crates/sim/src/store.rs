@@ -441,16 +441,27 @@ struct Door {
     host: &'static str,
 }
 
-#[async_trait]
-impl Backend for Door {
-    fn begin(&self) -> Box<dyn BackendTransaction> {
+impl Door {
+    fn faulty(&self, inner: Box<dyn BackendTransaction>) -> Box<dyn BackendTransaction> {
         Box::new(Faulty {
             service: self.service.clone(),
             host: self.host,
-            inner: self.service.0.backend.begin(),
+            inner,
             begun: OnceLock::new(),
             wrote: Wrote::default(),
         })
+    }
+}
+
+#[async_trait]
+impl Backend for Door {
+    fn begin(&self) -> Box<dyn BackendTransaction> {
+        self.faulty(self.service.0.backend.begin())
+    }
+
+    /// How old `version` is nobody knows here: a host that sleeps meanwhile is refused by the fence it lost.
+    fn begin_after(&self, version: Version) -> Box<dyn BackendTransaction> {
+        self.faulty(self.service.0.backend.begin_after(version))
     }
 
     /// The service goes on without this client.

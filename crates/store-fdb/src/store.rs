@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Backend, BackendTransaction, Database, Error};
+use store::{Backend, BackendTransaction, Database, Error, Version};
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +57,11 @@ impl Backend for FdbStore {
     fn begin(&self) -> Box<dyn BackendTransaction> {
         let begun = self.0.database.create_trx().map_err(error::of_read);
         Box::new(FdbTransaction::new(self.0.clone(), begun))
+    }
+
+    fn begin_after(&self, version: Version) -> Box<dyn BackendTransaction> {
+        let begun = self.0.database.create_trx().map_err(error::of_read);
+        Box::new(FdbTransaction::after(version, self.0.clone(), begun))
     }
 
     async fn close(&self) {

@@ -57,6 +57,18 @@ impl FdbTransaction {
         }
     }
 
+    /// One that counts from `version` on.
+    pub(crate) fn after(version: Version, shared: Arc<Shared>, begun: Result<fdb::Transaction, Error>) -> Self {
+        if let (Ok(transaction), Ok(version)) = (&begun, i64::try_from(version.0)) {
+            transaction.set_read_version(version);
+        }
+        let since = Instant::now();
+        Self {
+            pinned: OnceCell::new_with(Some(Pinned { version, since })),
+            ..Self::new(shared, begun)
+        }
+    }
+
     fn begun(&self) -> Result<&fdb::Transaction, Error> {
         self.shared.check()?;
         self.begun.as_ref().map_err(Clone::clone)

@@ -16,6 +16,10 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Begins a transaction. Nothing is read before it asks; its read version is that of its first read.
     fn begin(&self) -> Box<dyn BackendTransaction>;
 
+    /// Begins a transaction that reads nothing. What is added to it as if it had been read conflicts with every write after
+    /// `version`. Its commit is refused as too old where those are not all known any more.
+    fn begin_after(&self, version: Version) -> Box<dyn BackendTransaction>;
+
     /// Groups of transactions that became durable together since the store was opened. 0 for a backend that leaves that
     /// to others.
     fn groups(&self) -> u64 {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::backend::Backend;
 use crate::embedded::{self, OpenError, Options};
 use crate::error::Error;
+use crate::key::Version;
 use crate::limits::{RUN_ATTEMPTS_MAX, RUN_DELAY_MAX};
 use crate::transaction::Transaction;
 use crate::written::{Tally, Written};
@@ -62,6 +63,17 @@ impl Database {
     /// Begins a transaction.
     pub fn begin(&self) -> Transaction {
         Transaction::new(self.backend.begin(), self.tally.clone())
+    }
+
+    /// Begins a transaction that writes without reading, for whoever knows what the store held at `version`, which a commit
+    /// to this store returned. What it depends on is named with
+    /// [`add_read_conflict_range`](Transaction::add_read_conflict_range); the commit fails with [`Error::Conflict`] if
+    /// somebody wrote there after `version`. It may fail with [`Error::TooOld`] once `version` is older than
+    /// [`TRANSACTION_AGE_MAX`](crate::limits::TRANSACTION_AGE_MAX). It costs no way to the store but the commit's.
+    ///
+    /// Its reads panic.
+    pub fn begin_after(&self, version: Version) -> Transaction {
+        Transaction::blind(self.backend.begin_after(version), self.tally.clone())
     }
 
     /// How much was committed through this and its clones so far. Figures of one moment, taken one after the other.

@@ -28,6 +28,8 @@ pub struct Committed {
 #[derive(Debug)]
 pub struct Transaction {
     inner: Box<dyn BackendTransaction>,
+    /// Whether it reads nothing.
+    blind: bool,
     refused: Option<Error>,
     octets: AtomicUsize,
     read_hidden: AtomicBool,
@@ -39,6 +41,7 @@ impl Transaction {
     pub(crate) const fn new(inner: Box<dyn BackendTransaction>, tally: Arc<Tally>) -> Self {
         Self {
             inner,
+            blind: false,
             refused: None,
             octets: AtomicUsize::new(0),
             read_hidden: AtomicBool::new(false),
@@ -47,22 +50,28 @@ impl Transaction {
         }
     }
 
+    pub(crate) const fn blind(inner: Box<dyn BackendTransaction>, tally: Arc<Tally>) -> Self {
+        let mut blind = Self::new(inner, tally);
+        blind.blind = true;
+        blind
+    }
+
     /// The version that all reads see; fixed by the first read or by this call.
     pub async fn read_version(&self) -> Result<Version, Error> {
-        self.inner.read_version().await
+        self.reads().read_version().await
     }
 
     /// The value of `key`. The commit fails if somebody else writes the key first.
     pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
         check_key(key)?;
         self.weigh(2 * key.len() + 1);
-        self.noted(self.inner.get(key, Isolation::Serializable).await)
+        self.noted(self.reads().get(key, Isolation::Serializable).await)
     }
 
     /// The value of `key`, as [`get`](Self::get), but the commit does not care who writes the key.
     pub async fn snapshot_get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
         check_key(key)?;
-        self.noted(self.inner.get(key, Isolation::Snapshot).await)
+        self.noted(self.reads().get(key, Isolation::Snapshot).await)
     }
 
     /// The first `limit` rows of `range`, the last ones if `reverse`. Fewer only if there are no more. The commit fails
@@ -101,7 +110,7 @@ impl Transaction {
         range.check()?;
         if range.is_empty() || bounds.rows == 0 {
             // Nothing to look at, and yet a read.
-            self.inner.read_version().await?;
+            self.reads().read_version().await?;
             return Ok(Rows {
                 rows: Vec::new(),
                 more: !range.is_empty(),
@@ -110,7 +119,7 @@ impl Transaction {
         if isolation == Isolation::Serializable {
             self.weigh(range.octets());
         }
-        self.noted(self.inner.range(&range, bounds, isolation).await)
+        self.noted(self.reads().range(&range, bounds, isolation).await)
     }
 
     /// Gives `key` the value.
@@ -189,7 +198,7 @@ impl Transaction {
     /// without writes too) and ends with [`Error::Cancelled`] if that does not come. It adds no read conflict.
     pub async fn watch(&self, key: &[u8]) -> Result<Watch, Error> {
         check_key(key)?;
-        self.noted(self.inner.watch(key).await)
+        self.noted(self.reads().watch(key).await)
     }
 
     /// Octets that count against [`TRANSACTION_OCTETS_MAX`] so far: writes, their conflict ranges, and reads that can
@@ -216,6 +225,12 @@ impl Transaction {
         let committed = self.inner.commit().await?;
         self.tally.committed(self.weight);
         Ok(committed)
+    }
+
+    /// What answers reads.
+    fn reads(&self) -> &dyn BackendTransaction {
+        assert!(!self.blind, "what begins after a version reads nothing");
+        &*self.inner
     }
 
     /// What a read answered, remembered if the commit has to answer for it.

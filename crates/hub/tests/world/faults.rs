@@ -90,6 +90,14 @@ impl Backend for Faulty {
         })
     }
 
+    fn begin_after(&self, version: Version) -> Box<dyn BackendTransaction> {
+        Box::new(FaultyTransaction {
+            inner: self.inner.begin_after(version),
+            faults: self.faults.clone(),
+            tables: Vec::new(),
+        })
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }

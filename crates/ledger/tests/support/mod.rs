@@ -48,6 +48,7 @@ pub struct Faults(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     coming: VecDeque<Fault>,
+    reads: usize,
     held: Vec<Box<dyn BackendTransaction>>,
 }
 
@@ -58,6 +59,15 @@ impl Faults {
 
     pub fn none_left(&self) -> bool {
         self.0.lock().unwrap().coming.is_empty()
+    }
+
+    /// How often something was read so far.
+    pub fn reads(&self) -> usize {
+        self.0.lock().unwrap().reads
+    }
+
+    fn read(&self) {
+        self.0.lock().unwrap().reads += 1;
     }
 
     pub fn held(&self) -> usize {
@@ -85,6 +95,14 @@ impl Backend for Faulty {
         })
     }
 
+    fn begin_after(&self, version: Version) -> Box<dyn BackendTransaction> {
+        Box::new(FaultyTransaction {
+            inner: self.inner.begin_after(version),
+            faults: self.faults.clone(),
+            writes: false,
+        })
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }
@@ -104,10 +122,12 @@ impl BackendTransaction for FaultyTransaction {
     }
 
     async fn get(&self, key: &[u8], isolation: Isolation) -> Result<Option<Bytes>, Error> {
+        self.faults.read();
         self.inner.get(key, isolation).await
     }
 
     async fn range(&self, range: &KeyRange, bounds: Bounds, isolation: Isolation) -> Result<Rows, Error> {
+        self.faults.read();
         self.inner.range(range, bounds, isolation).await
     }
 

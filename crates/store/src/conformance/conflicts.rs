@@ -191,3 +191,24 @@ async fn increment(stage: &Stage) -> Result<(), Error> {
 fn number(count: u64) -> Bytes {
     Bytes::copy_from_slice(&count.to_be_bytes())
 }
+
+pub(super) async fn what_begins_after_a_version_depends_on_what_is_written_since(stage: Stage) -> Result<(), Error> {
+    stage.put(&[("a", "1"), ("b", "1")]).await?;
+    let mut known = stage.begin();
+    known.set(stage.key("a"), "2");
+    let known = known.commit().await?.version;
+    stage.put(&[("b", "2")]).await?;
+    let written = |depends: KeyRange| {
+        let mut transaction = stage.database.begin_after(known);
+        transaction.add_read_conflict_range(depends);
+        transaction.set(stage.key("c"), "3");
+        transaction.commit()
+    };
+    // What was written by the commit of that version itself is known.
+    written(KeyRange::key(&stage.key("a"))).await?;
+    assert_eq!(written(KeyRange::key(&stage.key("b"))).await, Err(Error::Conflict));
+    assert_eq!(written(stage.between("a", "c")).await, Err(Error::Conflict));
+    written(stage.between("a", "b")).await?;
+    assert_eq!(stage.rows().await?, rows(&[("a", "2"), ("b", "2"), ("c", "3")]));
+    Ok(())
+}

@@ -54,6 +54,7 @@ const CHECKS: &[(&str, Check)] = checks![
     conflicts::a_transaction_without_writes_never_conflicts,
     conflicts::write_skew_is_a_conflict,
     conflicts::concurrent_increments_all_count,
+    conflicts::what_begins_after_a_version_depends_on_what_is_written_since,
     writes::clear_range_takes_exactly_the_range,
     writes::writes_take_effect_in_their_order,
     writes::versionstamps_grow_with_commits,

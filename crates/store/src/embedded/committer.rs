@@ -12,7 +12,7 @@ use crate::key::{KeyRange, Version, Versionstamp};
 use crate::limits::CHUNK_ROWS;
 use crate::transaction::Committed;
 
-use super::resolver::Resolver;
+use super::resolver::{Resolver, Touched};
 
 /// What a transaction asks to be committed.
 #[derive(Debug, Default)]
@@ -103,9 +103,10 @@ impl Committer {
 }
 
 impl Group {
-    /// Adds a transaction's writes and says which ranges they touch.
-    fn add(&mut self, request: Request, stamp: Versionstamp) -> Result<Vec<KeyRange>, EngineError> {
-        let mut touched = request.write_ranges;
+    /// Adds a transaction's writes and says what they touch.
+    fn add(&mut self, request: Request, stamp: Versionstamp) -> Result<Vec<Touched>, EngineError> {
+        let mut touched: Vec<Touched> = request.write_ranges.into_iter().map(Touched::from).collect();
+        touched.reserve(request.mutations.len());
         for mutation in request.mutations {
             let (key, value) = match mutation {
                 Mutation::Set { key, value } => (key, Some(value)),
@@ -114,11 +115,11 @@ impl Group {
                 Mutation::SetStampedValue { key, prefix, suffix } => (key, Some(stamped(&prefix, stamp, &suffix))),
                 Mutation::ClearRange { range } => {
                     self.clear_range(&range)?;
-                    touched.push(range);
+                    touched.push(range.into());
                     continue;
                 }
             };
-            touched.push(KeyRange::key(&key));
+            touched.push(Touched::Key(key.clone()));
             self.changes.insert(key, value);
         }
         Ok(touched)

@@ -57,8 +57,8 @@ impl Engine for FjallEngine {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for (key, value) in changes {
             match value {
-                Some(value) => batch.insert(&self.rows, key.as_ref(), value.as_ref()),
-                None => batch.remove(&self.rows, key.as_ref()),
+                Some(value) => batch.insert(&self.rows, key.clone(), value.clone()),
+                None => batch.remove(&self.rows, key.clone()),
             }
         }
         batch.insert(&self.rows, MARKER_KEY, Marker::of(version, changes).encode());
@@ -79,6 +79,7 @@ impl FjallView {
     }
 }
 
+/// What is read is copied: it may be kept for long, and would keep a block of its neighbours with it.
 impl View for FjallView {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
         let value = self.snapshot.get(&self.rows, key).map_err(|error| failed(&error))?;

@@ -28,6 +28,7 @@ use self::queue::Queue;
 use self::transaction::EmbeddedTransaction;
 use crate::backend::{Backend, BackendTransaction};
 use crate::error::Error;
+use crate::key::Version;
 use crate::transaction::Committed;
 
 pub use self::directory::{OpenError, Options};
@@ -85,7 +86,15 @@ fn core_of(committer: &Committer) -> Core {
 #[async_trait]
 impl<C: Commit + 'static> Backend for Embedded<C> {
     fn begin(&self) -> Box<dyn BackendTransaction> {
-        Box::new(EmbeddedTransaction::new(self.core.clone(), self.commits.clone()))
+        Box::new(EmbeddedTransaction::new(self.core.clone(), self.commits.clone(), None))
+    }
+
+    fn begin_after(&self, version: Version) -> Box<dyn BackendTransaction> {
+        Box::new(EmbeddedTransaction::new(
+            self.core.clone(),
+            self.commits.clone(),
+            Some(version),
+        ))
     }
 
     fn groups(&self) -> u64 {

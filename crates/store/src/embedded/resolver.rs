@@ -4,7 +4,7 @@
 //! forgetting can cost a retry and never an anomaly.
 
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use tokio::time::Instant;
 
@@ -12,12 +12,29 @@ use crate::error::Error;
 use crate::key::{KeyRange, Version};
 use crate::limits::{REMEMBERED_KEYS_MAX, REMEMBERED_OCTETS_MAX, TRANSACTION_AGE_MAX};
 
+/// What a commit wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Touched {
+    Key(Bytes),
+    Range(KeyRange),
+}
+
+impl From<KeyRange> for Touched {
+    fn from(range: KeyRange) -> Self {
+        match range.as_key() {
+            Some(key) => Self::Key(key.clone()),
+            None => Self::Range(range),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Resolver {
     /// Writes up to this version may be forgotten; later ones are all remembered.
     floor: Version,
-    /// Single keys: the last version that wrote them.
-    keys: BTreeMap<Bytes, Version>,
+    /// Single keys: the last version that wrote them. Without order, which hundreds of thousands of keys would pay for with
+    /// each write; who read a range looks through the commits that came after instead, and they are few.
+    keys: HashMap<Bytes, Version>,
     /// Ranges: the last version that wrote them, from each key to the next one in the map.
     steps: BTreeMap<Bytes, Version>,
     /// What to forget, oldest first.
@@ -41,7 +58,7 @@ impl Resolver {
     pub(crate) fn new(version: Version) -> Self {
         Self {
             floor: version,
-            keys: BTreeMap::new(),
+            keys: HashMap::new(),
             steps: BTreeMap::from([(Bytes::new(), Version(0))]),
             commits: VecDeque::new(),
             remembered_keys: 0,
@@ -65,7 +82,7 @@ impl Resolver {
     }
 
     /// Remembers that `version`, later than any before, wrote `writes`.
-    pub(crate) fn remember(&mut self, version: Version, at: Instant, writes: impl IntoIterator<Item = KeyRange>) {
+    pub(crate) fn remember(&mut self, version: Version, at: Instant, writes: impl IntoIterator<Item: Into<Touched>>) {
         let mut remembered = Remembered {
             version,
             at,
@@ -73,14 +90,15 @@ impl Resolver {
             ranges: 0,
             octets: 0,
         };
-        for range in writes {
-            remembered.octets += range.octets();
-            match range.as_key() {
-                Some(key) => {
+        for write in writes {
+            match write.into() {
+                Touched::Key(key) => {
+                    remembered.octets += key.len();
                     self.keys.insert(key.clone(), version);
-                    remembered.keys.push(key.clone());
+                    remembered.keys.push(key);
                 }
-                None => {
+                Touched::Range(range) => {
+                    remembered.octets += range.octets();
                     self.step(&range, version);
                     remembered.ranges += 1;
                 }
@@ -131,15 +149,12 @@ impl Resolver {
         );
         let in_keys = match range.as_key() {
             Some(key) => self.keys.get(key).is_some_and(|written| *written > version),
-            None => {
-                let bounds = (
-                    Bound::Included(range.begin.as_ref()),
-                    Bound::Excluded(range.end.as_ref()),
-                );
-                self.keys
-                    .range::<[u8], _>(bounds)
-                    .any(|(_, written)| *written > version)
-            }
+            None => self
+                .commits
+                .iter()
+                .rev()
+                .take_while(|commit| commit.version > version)
+                .any(|commit| commit.keys.iter().any(|key| range.contains(key))),
         };
         in_keys
             || self

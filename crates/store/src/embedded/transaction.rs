@@ -22,6 +22,8 @@ use crate::watch::Watch;
 pub(crate) struct EmbeddedTransaction {
     core: Arc<Core>,
     commits: Arc<dyn Commit>,
+    /// What it depends on was not written after this version, if it reads nothing.
+    after: Option<Version>,
     reads: Mutex<Reads>,
     writes: Writes,
     write_ranges: Vec<KeyRange>,
@@ -36,10 +38,12 @@ struct Reads {
 }
 
 impl EmbeddedTransaction {
-    pub(crate) fn new(core: Arc<Core>, commits: Arc<dyn Commit>) -> Self {
+    /// `after`: it reads nothing.
+    pub(crate) fn new(core: Arc<Core>, commits: Arc<dyn Commit>, after: Option<Version>) -> Self {
         Self {
             core,
             commits,
+            after,
             reads: Mutex::default(),
             writes: Writes::default(),
             write_ranges: Vec::new(),
@@ -134,12 +138,13 @@ impl BackendTransaction for EmbeddedTransaction {
     async fn commit(self: Box<Self>) -> Result<Committed, Error> {
         // What depends on reads is refused when they are too old; a range that was only added counts from now.
         let writes_something = !self.writes.is_empty() || !self.write_ranges.is_empty();
-        if writes_something && !self.reads().ranges.is_empty() {
+        if writes_something && self.after.is_none() && !self.reads().ranges.is_empty() {
             self.pinned()?;
         }
         let Self {
             core,
             commits,
+            after,
             reads,
             writes,
             write_ranges,
@@ -150,7 +155,7 @@ impl BackendTransaction for EmbeddedTransaction {
             ranges,
             watches,
         } = reads.into_inner().expect("nothing panics while it holds this lock");
-        let read = pinned.map(|(published, _)| published.version);
+        let read = after.or_else(|| pinned.map(|(published, _)| published.version));
         let committed = if !writes_something {
             core.check()?;
             Committed {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::OnceLock;
 
 use super::engine::{EngineError, View};
 use crate::backend::{Bounds, Mutation, Rows};
@@ -13,6 +14,13 @@ use crate::limits::CHUNK_ROWS;
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     ordered: Vec<Mutation>,
+    /// Made by the first read behind a write: most transactions never read again once they write.
+    layer: OnceLock<Layer>,
+}
+
+/// The writes as somebody sees them who reads.
+#[derive(Debug, Default)]
+struct Layer {
     /// Keys written one by one; later than any range in `cleared` that covers them.
     points: BTreeMap<Bytes, Option<Bytes>>,
     /// Ranges taken away: begin → end, disjoint.
@@ -38,18 +46,53 @@ impl Writes {
     }
 
     pub(crate) fn add(&mut self, mutation: Mutation) {
-        match &mutation {
+        if let Some(layer) = self.layer.get_mut() {
+            layer.add(&mutation);
+        }
+        self.ordered.push(mutation);
+    }
+
+    /// `None` while nothing was written.
+    fn layer(&self) -> Option<&Layer> {
+        let made = || {
+            let mut layer = Layer::default();
+            self.ordered.iter().for_each(|mutation| layer.add(mutation));
+            layer
+        };
+        (!self.is_empty()).then(|| self.layer.get_or_init(made))
+    }
+
+    /// What was written to `key`.
+    pub(crate) fn seen(&self, key: &[u8]) -> Result<Seen, Error> {
+        self.layer().map_or(Ok(Seen::Untouched), |layer| layer.seen(key))
+    }
+
+    /// Whether nothing in `range` waits for its versionstamp.
+    pub(crate) fn check_readable(&self, range: &KeyRange) -> Result<(), Error> {
+        self.layer().map_or(Ok(()), |layer| layer.check_readable(range))
+    }
+
+    /// Rows of `range` in `view` with the writes laid over them.
+    pub(crate) fn over(&self, view: &dyn View, range: &KeyRange, bounds: Bounds) -> Result<Rows, EngineError> {
+        match self.layer() {
+            Some(layer) => layer.over(view, range, bounds),
+            None => view.range(range, bounds),
+        }
+    }
+}
+
+impl Layer {
+    fn add(&mut self, mutation: &Mutation) {
+        match mutation {
             Mutation::Set { key, value } => self.point(key.clone(), Some(value.clone())),
             Mutation::Clear { key } => self.point(key.clone(), None),
             Mutation::ClearRange { range } => self.clear_range(range),
             Mutation::SetStampedKey { prefix, suffix, .. } => self.unreadable.push(stamped_keys(prefix, suffix)),
             Mutation::SetStampedValue { key, .. } => self.unreadable.push(KeyRange::key(key)),
         }
-        self.ordered.push(mutation);
     }
 
-    /// What was written to `key`.
-    pub(crate) fn seen(&self, key: &[u8]) -> Result<Seen, Error> {
+    fn seen(&self, key: &[u8]) -> Result<Seen, Error> {
         if self.unreadable.iter().any(|range| range.contains(key)) {
             return Err(Error::Unreadable);
         }
@@ -63,19 +106,14 @@ impl Writes {
         })
     }
 
-    /// Whether nothing in `range` waits for its versionstamp.
-    pub(crate) fn check_readable(&self, range: &KeyRange) -> Result<(), Error> {
+    fn check_readable(&self, range: &KeyRange) -> Result<(), Error> {
         if self.unreadable.iter().any(|unreadable| unreadable.intersects(range)) {
             return Err(Error::Unreadable);
         }
         Ok(())
     }
 
-    /// Rows of `range` in `view` with the writes laid over them.
-    pub(crate) fn over(&self, view: &dyn View, range: &KeyRange, bounds: Bounds) -> Result<Rows, EngineError> {
-        if self.points.is_empty() && self.cleared.is_empty() {
-            return view.range(range, bounds);
-        }
+    fn over(&self, view: &dyn View, range: &KeyRange, bounds: Bounds) -> Result<Rows, EngineError> {
         let mut rest = range.clone();
         let mut taken = Rows::default();
         let mut octets = 0_usize;

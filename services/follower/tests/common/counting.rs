@@ -48,6 +48,13 @@ impl Backend for Counting {
         })
     }
 
+    fn begin_after(&self, version: Version) -> Box<dyn BackendTransaction> {
+        Box::new(Transaction {
+            inner: self.inner.begin_after(version),
+            reads: self.reads.clone(),
+        })
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }

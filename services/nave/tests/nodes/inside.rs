@@ -221,6 +221,13 @@ impl Backend for Gate {
         })
     }
 
+    fn begin_after(&self, version: Version) -> Box<dyn BackendTransaction> {
+        Box::new(Gated {
+            gate: self.clone(),
+            transaction: self.store.begin_after(version),
+        })
+    }
+
     /// The store is the other nodes', too.
     async fn close(&self) {
         self.set(Way::Gone);
