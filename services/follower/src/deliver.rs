@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ledger::follower::{InboxEntry, InboxHead, InboxPosition, Inboxes, KeyPackages, WelcomeFor};
 use ledger::{Chain, Digest, LedgerId, Offset, Seq};
 use mimi::notify::{FanoutContent, FanoutMessage};
-use mimi::{ClientUri, Decode as _, Provider, RoomUri};
+use mimi::{Decode as _, Provider, RoomUri};
 use route::ShardId;
 use store::Transaction;
 

@@ -48,7 +48,7 @@ async fn stands(follower: &Follower) -> (u64, Chain) {
     assert!(rooms.len() <= 1 && !more);
     rooms
         .first()
-        .map_or((0, Chain::default()), |room| (room.seq.0, room.chain))
+        .map_or_else(|| (0, Chain::default()), |room| (room.seq.0, room.chain))
 }
 
 /// Real messages, and where every third stands one that is for others.

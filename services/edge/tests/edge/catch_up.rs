@@ -58,7 +58,7 @@ fn call(endpoint: &str, target: &str, body: Bytes) -> Call {
 async fn b_1_a_rooms_entries_are_answered_as_notify_carries_them_with_their_numbers() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
-    let entries = vec![message(ROOM, 8), message(ROOM, 9), digest(ROOM, 10), message(ROOM, 11)];
+    let entries = [message(ROOM, 8), message(ROOM, 9), digest(ROOM, 10), message(ROOM, 11)];
     for (skip, body, seqs) in [
         (0, "entry 8; entry 9; ", Some("8-9")),
         (2, "", Some("10-10")),
