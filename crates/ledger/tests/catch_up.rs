@@ -200,7 +200,7 @@ async fn b_1_the_places_of_a_busy_rooms_entries_take_a_few_octets_each() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn b_1_every_entry_is_found_by_its_seq_however_it_was_appended(

@@ -263,7 +263,7 @@ fn harmed(mut items: Vec<Item>, harm: &Harm) -> Option<(Vec<Item>, usize)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn b_1_the_chain_holds_over_any_entries_shown_or_not_and_no_dropped_swapped_or_altered_one_goes_unnoticed(
