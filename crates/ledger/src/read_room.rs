@@ -67,6 +67,18 @@ impl Ledger {
         retried!(self, transaction => self.find_followed_entries(&transaction, shard, room, follower, from, limit))
     }
 
+    /// The chain and the epoch after one entry that is due to `follower`; `None` if it is not due to it, or not in the log.
+    /// What it carries is not read.
+    pub async fn followed_head_at(
+        &self,
+        room: &RoomUri,
+        follower: &Provider,
+        seq: Seq,
+    ) -> Result<Option<(Chain, Epoch)>, ReadError> {
+        let shard = self.shards().of(room.as_str());
+        retried!(self, transaction => find_head_at(&transaction, shard, room, follower, seq))
+    }
+
     async fn find_followed_entries(
         &self,
         transaction: &Transaction,
@@ -100,10 +112,7 @@ impl Ledger {
                     break 'pages;
                 }
                 let entry = self.whole_entry(transaction, shard, &key, &row).await?;
-                if entry.room != *room || entry.seq != next {
-                    let why = BadValue("not the entry that its room's index names");
-                    return Err(corrupt(&key)(why).into());
-                }
+                check_place(&key, &entry, room, next)?;
                 bytes += entry.message.len();
                 found.push(entry);
             }
@@ -132,6 +141,38 @@ async fn find_followed(
         }),
         _ => None,
     })
+}
+
+async fn find_head_at(
+    transaction: &Transaction,
+    shard: ShardId,
+    room: &RoomUri,
+    follower: &Provider,
+    seq: Seq,
+) -> Result<Option<(Chain, Epoch)>, ReadError> {
+    let standing = find_followed(transaction, shard, room, follower).await?;
+    let is_due = |standing: &FollowedRoom| (standing.since..=standing.seq).contains(&seq);
+    if !standing.as_ref().is_some_and(is_due) {
+        return Ok(None);
+    }
+    let Some(offset) = find_places(transaction, shard, room, seq, 1).await?.pop() else {
+        return Ok(None);
+    };
+    let key = keys::log(shard, offset);
+    let Some(row) = transaction.snapshot_get(&key).await? else {
+        return Ok(None);
+    };
+    let (entry, _) = records::decode_entry(offset, &row).map_err(corrupt(&key))?;
+    check_place(&key, &entry, room, seq)?;
+    Ok(Some((entry.chain, entry.epoch)))
+}
+
+/// Whether the entry is the one that its room's index names.
+fn check_place(key: &[u8], entry: &LogEntry, room: &RoomUri, seq: Seq) -> Result<(), ReadError> {
+    match entry.room == *room && entry.seq == seq {
+        true => Ok(()),
+        false => Err(corrupt(key)(BadValue("not the entry that its room's index names")).into()),
+    }
 }
 
 async fn find_row(

@@ -121,6 +121,11 @@ async fn b_1_a_provider_reads_what_is_due_to_it_and_nothing_of_other_rooms() {
         let standing = world.ledger.followed_room(&room(name), &provider(asking)).await;
         assert_eq!(standing.unwrap(), None);
     }
+    let (b, x) = (provider("b"), room("x"));
+    for (seq, is_due) in [(0, false), (1, false), (2, true), (4, true), (5, false)] {
+        let head = world.ledger.followed_head_at(&x, &b, Seq(seq)).await.unwrap();
+        assert_eq!(head, is_due.then_some((Chain([7; 32]), Epoch(4))), "{seq}");
+    }
     let standing = world
         .ledger
         .followed_room(&room("x"), &provider("b"))

@@ -75,15 +75,10 @@ impl CatchUp {
             let head = self.sign(room, seq, standing.chain, standing.epoch)?;
             return Ok(RoomHeadAnswer::Head(head));
         }
-        let limit = ReadLimit { entries: 1, bytes: 0 };
-        let found = self.ledger.followed_entries(room, source, seq, limit).await;
+        let found = self.ledger.followed_head_at(room, source, seq).await;
         match found.map_err(|error| unread(&error))? {
-            RoomEntries::Unknown => Ok(RoomHeadAnswer::Unknown),
-            RoomEntries::Expired(_) => Ok(RoomHeadAnswer::NotKept),
-            RoomEntries::Found(_, entries) => match entries.first().filter(|entry| entry.seq == seq) {
-                Some(entry) => Ok(RoomHeadAnswer::Head(self.sign(room, seq, entry.chain, entry.epoch)?)),
-                None => Ok(RoomHeadAnswer::NotKept),
-            },
+            Some((chain, epoch)) => Ok(RoomHeadAnswer::Head(self.sign(room, seq, chain, epoch)?)),
+            None => Ok(RoomHeadAnswer::NotKept),
         }
     }
 
