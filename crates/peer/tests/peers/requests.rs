@@ -38,6 +38,8 @@ async fn e_3_e_7_a_notification_goes_to_the_rooms_endpoint() {
     assert!(succeeded(&answer), "any 2xx is what the draft calls 201 Accepted");
     let (posts, _) = world.server.asked();
     assert_eq!(posts[0].path, "/v1/notify/mimi%3A%2F%2Fb.example%2Fr%2Fclubhouse");
+    assert_eq!(posts[0].headers["mimi-room-seq"], "7-7");
+    assert_eq!(posts[0].headers["content-type"], "application/octet-stream");
 }
 
 #[tokio::test]
