@@ -15,6 +15,7 @@ use proto::hub::hub_client::HubClient;
 use proto::hub::room_request::Body;
 use proto::hub::room_response::Outcome;
 use proto::hub::{Refused, RoomRequest};
+use tier::Calls;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
@@ -27,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Ways to a hub, used in turn. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Hub {
-    clients: Arc<[HubClient<Channel>]>,
+    ways: Arc<[Calls]>,
     turn: Arc<AtomicUsize>,
     turned_away: Arc<AtomicUsize>,
 }
@@ -36,7 +37,7 @@ impl Hub {
     /// At least one way.
     pub(crate) fn new(clients: &[HubClient<Channel>]) -> Self {
         Self {
-            clients: clients.into(),
+            ways: clients.iter().cloned().map(Calls::from).collect(),
             turn: Arc::default(),
             turned_away: Arc::default(),
         }
@@ -59,8 +60,8 @@ impl Hub {
         };
         let began = Instant::now();
         loop {
-            let client = &self.clients[self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len()];
-            match client.clone().call(request.clone()).await?.into_inner().outcome {
+            let way = &self.ways[self.turn.fetch_add(1, Ordering::Relaxed) % self.ways.len()];
+            match way.call(request.clone(), None).await?.outcome {
                 Some(Outcome::Answer(answer)) => return Ok(answer),
                 Some(Outcome::Refused(refused)) => {
                     wait(&refused, began).await?;

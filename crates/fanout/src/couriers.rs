@@ -18,7 +18,7 @@ use crate::courier;
 use crate::follower::Follower;
 use crate::metrics::Metrics;
 use crate::tail::Tail;
-use crate::{Due, Options, Resting, Transport, backoff};
+use crate::{Due, Entry, Options, Resting, Transport, backoff};
 
 /// What is read of the log at a time while the tail is loaded.
 const LOAD: ReadLimit = ReadLimit {
@@ -190,7 +190,7 @@ impl Couriers {
             let entries = ledger.read_log(shard, from, LOAD).await?;
             assert!(!entries.is_empty(), "the log ends below its head");
             for entry in entries.into_iter().filter(|entry| entry.offset < head) {
-                state.push(Arc::new(entry));
+                state.push(Arc::new(entry.into()));
             }
         }
         let shared = Arc::new(Shared {
@@ -211,7 +211,8 @@ impl Couriers {
     }
 
     /// Hands over entries that are durable, in the order of the log.
-    pub fn release(&self, entries: impl IntoIterator<Item = Arc<LogEntry>>) {
+    pub fn release(&self, entries: impl IntoIterator<Item = LogEntry>) {
+        let entries: Vec<Arc<Entry>> = entries.into_iter().map(|entry| Arc::new(entry.into())).collect();
         let behind = {
             let mut state = self.shared.lock();
             for entry in entries {
@@ -304,7 +305,7 @@ impl Drop for Couriers {
 }
 
 impl State {
-    fn push(&mut self, entry: Arc<LogEntry>) {
+    fn push(&mut self, entry: Arc<Entry>) {
         let offset = entry.offset.0;
         for recipient in &entry.recipients.0 {
             if !self.followers.contains_key(&recipient.provider) {
@@ -519,7 +520,7 @@ impl<'a> Window<'a> {
     }
 
     /// Adds an entry, unless it does not fit. The first always fits.
-    pub(crate) fn push(&mut self, entry: Arc<LogEntry>, to: &Provider) -> bool {
+    pub(crate) fn push(&mut self, entry: Arc<Entry>, to: &Provider) -> bool {
         let bytes = self.bytes + entry.message.len();
         let full = self.items.len() >= self.options.window_entries_max || bytes > self.options.window_bytes_max;
         if full && !self.items.is_empty() {

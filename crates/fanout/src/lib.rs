@@ -9,6 +9,7 @@
 mod backoff;
 mod courier;
 mod couriers;
+mod entry;
 mod follower;
 mod frame;
 mod metrics;
@@ -18,6 +19,7 @@ mod tail;
 mod transport;
 
 pub use couriers::{Couriers, Occasion, Opening, Report};
+pub use entry::Entry;
 pub use options::Options;
 pub use resting::Resting;
 pub use transport::{Acknowledged, Due, Failure, Refused, Transport};

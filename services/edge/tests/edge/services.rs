@@ -22,6 +22,7 @@ use proto::hub::{
     AbuseCase, CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomRequest, RoomResponse,
     ShardMap, ShardsRequest, WakeRequest, WakeResponse, room_response::Outcome,
 };
+use proto::hub::{NumberedRequest, NumberedResponse};
 use proto::link::{Acknowledge, Answer, Call, Position};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -108,6 +109,13 @@ impl Hub for Shared<FakeHub> {
 
     async fn close_abuse(&self, request: Request<CloseAbuseRequest>) -> Result<Response<CloseAbuseResponse>, Status> {
         or_refuse(self.0.2.take(request.into_inner()), CloseAbuseResponse {})
+    }
+
+    type CallsStream = futures::stream::Pending<Result<NumberedResponse, Status>>;
+
+    /// Of an earlier release: each request comes in a call of its own.
+    async fn calls(&self, _: Request<Streaming<NumberedRequest>>) -> Result<Response<Self::CallsStream>, Status> {
+        Err(Status::unimplemented("calls"))
     }
 
     type ShardsStream = futures::stream::Pending<Result<ShardMap, Status>>;
