@@ -9,7 +9,6 @@ use mimi::Provider;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use route::ShardId;
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +17,7 @@ use crate::courier;
 use crate::follower::Follower;
 use crate::metrics::Metrics;
 use crate::tail::Tail;
-use crate::{Due, Entry, Options, Resting, Transport, backoff};
+use crate::{Due, Entry, Options, Plane, Resting, Transport, backoff};
 
 /// What is read of the log at a time while the tail is loaded.
 const LOAD: ReadLimit = ReadLimit {
@@ -45,7 +44,7 @@ pub struct Opening {
     /// How entries leave.
     pub transport: Arc<dyn Transport>,
     /// Where the courier tasks run.
-    pub runtime: Handle,
+    pub plane: Plane,
     /// Seeds the jitter.
     pub seed: u64,
     /// Where it is told which followers wait.
@@ -102,7 +101,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) metrics: Metrics,
     pub(crate) stop: CancellationToken,
-    runtime: Handle,
+    plane: Plane,
     changed: Notify,
     state: Mutex<State>,
 }
@@ -161,7 +160,7 @@ impl Couriers {
             tail_start,
             cursors,
             transport,
-            runtime,
+            plane,
             seed,
             resting,
             options,
@@ -201,7 +200,7 @@ impl Couriers {
             options,
             metrics: Metrics::new(shard),
             stop: CancellationToken::new(),
-            runtime,
+            plane,
             changed: Notify::new(),
             state: Mutex::new(state),
         });
@@ -411,7 +410,8 @@ impl Shared {
 
     fn start(self: &Arc<Self>, behind: Vec<(Provider, Arc<Notify>)>) {
         for (provider, wake) in behind {
-            self.runtime.spawn(courier::run(self.clone(), provider, wake));
+            let runtime = self.plane.of(&provider);
+            runtime.spawn(courier::run(self.clone(), provider.clone(), wake));
         }
     }
 

@@ -14,6 +14,7 @@ mod committer;
 mod dependents;
 pub mod frank;
 mod gate;
+pub mod heads;
 mod hub;
 pub mod keys;
 mod metrics;

@@ -15,6 +15,7 @@
 //! | `P` `o` reference | whose KeyPackage it is, until its Welcome came |
 //! | `P` `a` digest | the answer to a claim, for whoever asks again |
 //! | `P` `h` room | where the room's inbox stands |
+//! | `P` `e` room | the last head of the room that its hub signed |
 //! | `P` `i` room position part | one entry of an inbox |
 //! | `P` `d` room digest | where an entry stands, by the digest of its octets |
 //! | `P` `f` client room | the client follows the room; what it acknowledged |

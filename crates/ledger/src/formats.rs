@@ -241,6 +241,8 @@ fn each_key_stays_as_it_was_released() {
             "index-from",
             &range(keys::index_from(shard, FollowerId(513), Offset(300))),
         ),
+        golden("room-index", &keys::room_index(shard, &room, Seq(300))),
+        golden("room-index-from", &range(keys::room_index_from(shard, &room, Seq(300)))),
         golden("rows", &range(keys::rows(shard, &room))),
         golden(
             "row-blobs-before",

@@ -13,6 +13,7 @@
 //! | `S` shard `n` provider | the same the other way round: its number |
 //! | `S` shard `c` chunk part | cursors of 512 interned followers |
 //! | `S` shard `i` follower last | up to 512 offsets due to a follower, by the last of them |
+//! | `S` shard `a` room seq | the offsets of up to 512 entries of a room that one batch appended, by the seq of the last |
 //! | `S` shard `r` room row | one row of a room |
 //! | `S` shard `b` room row generation chunk | octets of a row too large for one value |
 //! | `S` shard `m` room seq generation chunk | octets of an entry too large for one value |
@@ -245,6 +246,19 @@ pub(crate) fn index_from(shard: ShardId, follower: FollowerId, from: Offset) -> 
     let mut all = table(shard, b'i');
     all.extend_from_slice(&follower.0.to_be_bytes());
     between(index(shard, follower, from), prefixed(all).end)
+}
+
+/// Where the entries of a room lie that one batch appended, of which this is the last.
+pub(crate) fn room_index(shard: ShardId, room: &RoomUri, last: Seq) -> Vec<u8> {
+    let mut key = room_in(shard, b'a', room);
+    key.extend_from_slice(&last.0.to_be_bytes());
+    key
+}
+
+/// The same for all entries of a room from `seq` on.
+pub(crate) fn room_index_from(shard: ShardId, room: &RoomUri, seq: Seq) -> KeyRange {
+    let end = prefixed(room_in(shard, b'a', room)).end;
+    between(room_index(shard, room, seq), end)
 }
 
 fn room_in(shard: ShardId, letter: u8, room: &RoomUri) -> Vec<u8> {

@@ -17,6 +17,7 @@ pub mod keys;
 mod ledger;
 mod log;
 mod read;
+mod read_room;
 mod records;
 mod rooms;
 mod rows;
@@ -29,6 +30,7 @@ pub use entry::{LedgerId, LogEntry, Offset, SetId};
 pub use ledger::{Founding, Ledger, OpenError};
 pub use log::{AppendError, ShardLog};
 pub use read::{CorruptRow, Position, ReadError, ReadLimit};
+pub use read_room::{FollowedRoom, RoomEntries};
 /// Words of the room that entries of the log are told in.
 pub use room::{Chain, Digest, Millis, Seq, Shown};
 pub use rooms::Rooms;

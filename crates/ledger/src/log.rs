@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mimi::Provider;
+use mimi::{Provider, RoomUri};
+use room::Seq;
 use route::ShardId;
 use shard::{FenceError, Tenure};
 use store::{KeyRange, Version};
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::Ledger;
 use crate::batch::{Batch, Op};
-use crate::cursor::{Cursor, FollowerId};
+use crate::cursor::{Cursor, FollowerId, IndexBlock};
 use crate::entry::{LogEntry, Offset, SetId};
 use crate::keys;
 use crate::read::{CorruptRow, ReadError, corrupt};
@@ -299,10 +300,31 @@ impl ShardLog {
             let row = records::encode_offset(plan.tail_start);
             plan.ops.push(Op::set(keys::tail_start(self.shard), row));
         }
+        let places = self.places(&plan.entries);
+        plan.ops.extend(places);
         let tail = records::encode_tail(&plan.tail);
         plan.ops.push(Op::set(keys::tail(self.shard), tail));
         plan.ops = Op::without_superseded(std::mem::take(&mut plan.ops));
         plan
+    }
+
+    /// Where the entries of each room are found by their seq: one row for each room of the batch.
+    fn places(&self, entries: &[LogEntry]) -> Vec<Op> {
+        let mut rooms: BTreeMap<&RoomUri, Vec<&LogEntry>> = BTreeMap::new();
+        for entry in entries {
+            rooms.entry(&entry.room).or_default().push(entry);
+        }
+        let mut ops = Vec::with_capacity(rooms.len());
+        for (room, entries) in rooms {
+            let runs = entries.chunk_by(|one, next| next.seq.0 == one.seq.0 + 1);
+            for block in runs.flat_map(|run| run.chunks(IndexBlock::OFFSETS_MAX)) {
+                let offsets: Vec<Offset> = block.iter().map(|entry| entry.offset).collect();
+                let last = block.last().map_or(Seq(0), |entry| entry.seq);
+                let key = keys::room_index(self.shard, room, last);
+                ops.push(Op::set(key, records::encode_index(&offsets)));
+            }
+        }
+        ops
     }
 
     /// The follower's number; a new one, with a cursor at `first`, if it has none.

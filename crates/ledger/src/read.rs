@@ -89,7 +89,7 @@ pub(crate) struct FoundRoom {
 }
 
 /// Runs a read again while the store says that it helps.
-macro_rules! read {
+macro_rules! retried {
     ($ledger:expr, $transaction:ident => $read:expr) => {{
         let mut attempt = 1;
         loop {
@@ -106,6 +106,8 @@ macro_rules! read {
     }};
 }
 
+pub(crate) use retried;
+
 impl Ledger {
     /// The rows of a room, blobs resolved; `None` if there is no such room.
     pub async fn room(&self, room: &RoomUri) -> Result<Option<Vec<(RowId, Row)>>, ReadError> {
@@ -115,12 +117,12 @@ impl Ledger {
 
     pub(crate) async fn read_room(&self, room: &RoomUri) -> Result<FoundRoom, ReadError> {
         let shard = self.shards().of(room.as_str());
-        read!(self, transaction => find_room(&transaction, shard, room))
+        retried!(self, transaction => find_room(&transaction, shard, room))
     }
 
     /// Entries of a shard's log from `from` on, in order. Empty at the head.
     pub async fn read_log(&self, shard: ShardId, from: Offset, limit: ReadLimit) -> Result<Vec<LogEntry>, ReadError> {
-        read!(self, transaction => self.find_entries(&transaction, shard, from, limit))
+        retried!(self, transaction => self.find_entries(&transaction, shard, from, limit))
     }
 
     /// The offsets from `from` on that are indexed for `follower`, ascending, of at most so many blocks.
@@ -131,12 +133,12 @@ impl Ledger {
         from: Offset,
         blocks: usize,
     ) -> Result<Vec<Offset>, ReadError> {
-        read!(self, transaction => find_index(&transaction, shard, follower, from, blocks.min(BLOCKS_MAX)))
+        retried!(self, transaction => find_index(&transaction, shard, follower, from, blocks.min(BLOCKS_MAX)))
     }
 
     /// Where a shard's log begins and ends.
     pub async fn position(&self, shard: ShardId) -> Result<Position, ReadError> {
-        read!(self, transaction => find_position(&transaction, shard))
+        retried!(self, transaction => find_position(&transaction, shard))
     }
 
     /// All followers of a shard's rooms, ever, and how far they are.
@@ -150,11 +152,11 @@ impl Ledger {
     }
 
     pub(crate) async fn followers(&self, shard: ShardId) -> Result<BTreeMap<FollowerId, Provider>, ReadError> {
-        read!(self, transaction => find_followers(&transaction, shard))
+        retried!(self, transaction => find_followers(&transaction, shard))
     }
 
     pub(crate) async fn cursors_by_id(&self, shard: ShardId) -> Result<BTreeMap<FollowerId, Cursor>, ReadError> {
-        read!(self, transaction => find_cursors(&transaction, shard))
+        retried!(self, transaction => find_cursors(&transaction, shard))
     }
 
     async fn find_entries(
@@ -178,17 +180,29 @@ impl Ledger {
             if bytes >= limit.bytes && !entries.is_empty() {
                 break;
             }
-            let offset = keys::last_u64(&key).map(Offset).unwrap_or_default();
-            let (mut entry, blob) = records::decode_entry(offset, &row).map_err(corrupt(&key))?;
-            if let Some(blob) = blob {
-                let chunks = keys::entry_blob(shard, &entry.room, entry.seq, blob.generation);
-                entry.message = find_blob(transaction, &chunks, &blob).await?;
-            }
-            entry.recipients = self.find_set(transaction, shard, entry.set).await?;
+            let entry = self.whole_entry(transaction, shard, &key, &row).await?;
             bytes += entry.message.len();
             entries.push(entry);
         }
         Ok(entries)
+    }
+
+    /// An entry from its row, with its recipients and its message, wherever that is.
+    pub(crate) async fn whole_entry(
+        &self,
+        transaction: &Transaction,
+        shard: ShardId,
+        key: &[u8],
+        row: &Bytes,
+    ) -> Result<LogEntry, ReadError> {
+        let offset = keys::last_u64(key).map(Offset).unwrap_or_default();
+        let (mut entry, blob) = records::decode_entry(offset, row).map_err(corrupt(key))?;
+        if let Some(blob) = blob {
+            let chunks = keys::entry_blob(shard, &entry.room, entry.seq, blob.generation);
+            entry.message = find_blob(transaction, &chunks, &blob).await?;
+        }
+        entry.recipients = self.find_set(transaction, shard, entry.set).await?;
+        Ok(entry)
     }
 
     async fn find_set(

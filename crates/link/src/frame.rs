@@ -3,7 +3,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
-use proto::link::{Deliver, HubFrame, Item, item};
+use proto::link::{Deliver, HubFrame, Item, RoomEvents, item};
 
 use crate::connection::lost;
 use crate::{Code, LinkError};
@@ -90,6 +90,22 @@ pub(crate) fn decode_hub_frame(frame: Bytes) -> Result<HubFrame, FrameError> {
         Some(_) => Err(FrameError::Malformed("more items than a Deliver may have")),
         None => Err(FrameError::Malformed("a frame does not decode")),
     }
+}
+
+/// Decodes the answer to the endpoint `x-roomEvents` in the form of items: at most as many as a Deliver has, each of the
+/// shape that it has there, of `room`, in a row by seq. `None`: it is something else.
+pub fn decode_room_events(octets: Bytes, room: &str) -> Option<RoomEvents> {
+    let mut items = 0;
+    for field in Fields(&octets) {
+        items += usize::from(field?.0 == 1);
+    }
+    if items > ITEMS_MAX {
+        return None;
+    }
+    let events = RoomEvents::decode(octets).ok()?;
+    let fits = |item: &Item| item.room == room && check_item(item).is_ok();
+    let in_a_row = |one: &Item, next: &Item| one.seq.checked_add(1) == Some(next.seq);
+    (events.items.iter().all(fits) && events.items.is_sorted_by(in_a_row)).then_some(events)
 }
 
 /// How many `items` the `deliver` fields of a [`HubFrame`] hold together; `None` when it is not protobuf.
@@ -233,6 +249,12 @@ pub fn read_frames(octets: &[u8]) {
             "items were counted before one was made"
         );
         let _ = check_deliver(&deliver);
+    }
+    if let Some(events) = decode_room_events(Bytes::copy_from_slice(octets), "mimi://a.example/r/x") {
+        assert!(
+            events.items.len() <= ITEMS_MAX,
+            "items were counted before one was made"
+        );
     }
     let mut cutter = Cutter::default();
     cutter.push(octets);

@@ -26,6 +26,7 @@ pub use code::Code;
 pub use connection::Connection;
 pub use endpoint::{ConnectError, Endpoint, SocketFacts};
 pub use fanout::{Delivery, Fanout};
+pub use frame::decode_room_events;
 #[doc(hidden)]
 pub use frame::read_frames;
 pub use framed::Framed;

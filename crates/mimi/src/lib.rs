@@ -3,6 +3,7 @@
 
 pub mod abuse;
 pub mod app_data;
+pub mod catch_up;
 pub mod codec;
 pub mod consent;
 pub mod content;

@@ -9,6 +9,9 @@ pub const NOTIFY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Elements of a list that has no bound of its own: more than any registry has entries.
 pub const LIST_MAX: usize = 65_536;
 
+/// Rooms in one question for their heads.
+pub const HEADS_MAX: usize = 100;
+
 /// Proposals in one commit or one bundle: adding 1,000 clients at once fits.
 pub const PROPOSALS_MAX: usize = 1_024;
 

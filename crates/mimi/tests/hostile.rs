@@ -6,7 +6,7 @@ mod common;
 
 use std::fmt::Debug;
 
-use common::{Harm, content, harm, harmed, mls, policies, requests, values};
+use common::{Harm, catch_up, content, harm, harmed, mls, policies, requests, values};
 use hostile::decoder;
 use mimi::notify::FanoutMessage;
 use mimi::{Decode, Encode};
@@ -127,6 +127,10 @@ decoders! {
     identifier_request: requests::identifier_request();
     identifier_response: requests::identifier_response();
     abuse_report: requests::abuse_report();
+    room_head: catch_up::room_head();
+    room_heads_request: catch_up::room_heads_request();
+    room_heads_response: catch_up::room_heads_response();
+    room_events_request: catch_up::room_events_request();
     application_framing: values::application_framing();
     mimi_content: content::content();
     derived_values: content::derived_values();

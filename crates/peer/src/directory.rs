@@ -49,11 +49,15 @@ pub enum Endpoint {
     ReportAbuse,
     /// §5.10
     ProxyDownload,
+    /// Catch-up: entries of a room behind a seq. No draft's.
+    RoomEvents,
+    /// Catch-up: where rooms stand. No draft's.
+    RoomHeads,
 }
 
 impl Endpoint {
     /// All there are.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::KeyMaterial,
         Self::Update,
         Self::SubmitMessage,
@@ -64,6 +68,8 @@ impl Endpoint {
         Self::IdentifierQuery,
         Self::ReportAbuse,
         Self::ProxyDownload,
+        Self::RoomEvents,
+        Self::RoomHeads,
     ];
 
     /// Its key in the document, and its name on a link.
@@ -79,6 +85,8 @@ impl Endpoint {
             Self::IdentifierQuery => "identifierQuery",
             Self::ReportAbuse => "reportAbuse",
             Self::ProxyDownload => "proxyDownload",
+            Self::RoomEvents => "x-roomEvents",
+            Self::RoomHeads => "x-roomHeads",
         }
     }
 
@@ -91,10 +99,15 @@ impl Endpoint {
     const fn variable(self) -> &'static str {
         match self {
             Self::KeyMaterial => "targetUser",
-            Self::Update | Self::SubmitMessage | Self::Notify | Self::GroupInfo | Self::ReportAbuse => "roomId",
+            Self::Update
+            | Self::SubmitMessage
+            | Self::Notify
+            | Self::GroupInfo
+            | Self::ReportAbuse
+            | Self::RoomEvents => "roomId",
             Self::RequestConsent => "targetDomain",
             Self::UpdateConsent => "requesterDomain",
-            Self::IdentifierQuery => "domain",
+            Self::IdentifierQuery | Self::RoomHeads => "domain",
             Self::ProxyDownload => "downloadUrl",
         }
     }
@@ -285,6 +298,7 @@ mod tests {
             "notify": "gopher://mimi.example.com/{roomId}",
             "groupInfo": 7,
             "x-roomEvents": {"deep": ["down"]},
+            "x-other": "https://mimi.example.com/v1/other/{x}",
             "naveLink": null
         }"#;
         let directory: Directory = serde_json::from_str(document).unwrap();

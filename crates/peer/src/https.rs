@@ -106,11 +106,24 @@ impl Https {
         body: Bytes,
         body_bytes_max: usize,
     ) -> Result<Response, PeerError> {
-        let mut request = Request::new(Full::new(body));
+        let mut headers = HeaderMap::new();
         if let Some(kind) = kind {
-            let kind = HeaderValue::from_static(kind);
-            request.headers_mut().insert(CONTENT_TYPE, kind);
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
+        self.send_with(headers, method, uri, body, body_bytes_max).await
+    }
+
+    /// The same, with these headers and `From`.
+    pub(crate) async fn send_with(
+        &self,
+        headers: HeaderMap,
+        method: Method,
+        uri: Uri,
+        body: Bytes,
+        body_bytes_max: usize,
+    ) -> Result<Response, PeerError> {
+        let mut request = Request::new(Full::new(body));
+        *request.headers_mut() = headers;
         request.headers_mut().insert(FROM, self.from.clone());
         *request.method_mut() = method;
         *request.uri_mut() = uri;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Uri};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use link::{Connection, Fanout, Identity, LedgerId, LinkError, Roots};
 use mimi::mls::{CipherSuite, ExternalSender};
 use mimi::{Decode as _, Provider, RoomUri};
@@ -116,7 +117,6 @@ pub(crate) struct Inner {
     us: Provider,
     pub(crate) peers: BTreeMap<Provider, Peer>,
     pub(crate) limits: PeerLimits,
-    endpoint: Option<link::Endpoint>,
     /// Whose assets are at which `host:port`.
     pub(crate) asset_hosts: BTreeMap<String, Provider>,
     /// Where directories are fetched for those who do not wait.
@@ -130,12 +130,36 @@ pub(crate) struct Peer {
     known: Known,
     /// Its directory is being fetched for those who do not wait.
     is_looked_up: AtomicBool,
+    /// How its link is dialled, if links are.
+    way: Option<Way>,
     link: Link,
 }
 
+/// How links to a peer are dialled.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// From which socket.
+    pub endpoint: link::Endpoint,
+    /// Where they live: the runtime that the socket was bound on.
+    pub runtime: Handle,
+}
+
 impl Peers {
-    /// Nothing is dialled yet. Without an endpoint everything goes over HTTPS.
+    /// Nothing is dialled yet. Links are dialled from one endpoint, on the runtime that this is called on; without one
+    /// everything goes over HTTPS.
     pub fn new(config: PeersConfig, identity: &Identity, roots: &Roots, endpoint: Option<link::Endpoint>) -> Self {
+        let here = Handle::try_current().ok();
+        let way = endpoint.and_then(|endpoint| here.map(|runtime| Way { endpoint, runtime }));
+        Self::with_ways(config, identity, roots, |_| way.clone())
+    }
+
+    /// Nothing is dialled yet. `way` says how links to each peer are; without one everything goes over HTTPS.
+    pub fn with_ways(
+        config: PeersConfig,
+        identity: &Identity,
+        roots: &Roots,
+        way: impl Fn(&Provider) -> Option<Way>,
+    ) -> Self {
         let PeersConfig { us, peers, limits } = config;
         let peer = |config: PeerConfig| {
             let https = |addresses| Https::new(&us, &config.provider, addresses, identity, roots, &limits);
@@ -144,6 +168,7 @@ impl Peers {
                 assets: https(Addresses::of_assets(&config.provider, config.address.as_deref())),
                 known: Known::default(),
                 is_looked_up: AtomicBool::new(false),
+                way: way(&config.provider),
                 link: Link::new(),
                 config,
             };
@@ -155,7 +180,6 @@ impl Peers {
             us,
             peers,
             limits,
-            endpoint,
             asset_hosts,
             runtime: Handle::try_current().ok(),
         }))
@@ -184,12 +208,27 @@ impl Peers {
                 Err(error) => tracing::debug!(peer = %to, %error, "request repeated over HTTPS"),
             }
         }
-        self.post(to, endpoint, &call.target, call.body).await
+        self.post(to, endpoint, &call.target, octets(), call.body).await
     }
 
-    /// Brings entries of `room` to a follower by `/notify` (mimi-protocol §5.5), always over HTTPS.
-    pub async fn notify(&self, to: &Provider, room: &RoomUri, body: Bytes) -> Result<Answer, PeerError> {
-        self.post(to, Endpoint::Notify, room.as_str(), body).await
+    /// Brings entries of `room` to a follower by `/notify` (mimi-protocol §5.5), always over HTTPS. `seqs` are the numbers
+    /// of the first and the last one, for whoever knows them ([`ROOM_SEQ`](crate::ROOM_SEQ)).
+    pub async fn notify(
+        &self,
+        to: &Provider,
+        room: &RoomUri,
+        body: Bytes,
+        seqs: (u64, u64),
+    ) -> Result<Answer, PeerError> {
+        let mut headers = octets();
+        let (first, last) = seqs;
+        let numbers = HeaderValue::try_from(format!("{first}-{last}"));
+        headers.extend(
+            numbers
+                .ok()
+                .map(|numbers| (HeaderName::from_static(crate::ROOM_SEQ), numbers)),
+        );
+        self.post(to, Endpoint::Notify, room.as_str(), headers, body).await
     }
 
     /// The directory of `provider`, at most as old as its cache headers allow, and never older than 24 hours.
@@ -237,7 +276,7 @@ impl Peers {
     /// The shared link to `provider`, dialled if need be. `None`: it offers none, or none can be had for now.
     pub async fn link(&self, provider: &Provider) -> Option<Connection> {
         let peer = self.0.peers.get(provider)?;
-        let endpoint = self.0.endpoint.as_ref()?;
+        let way = peer.way.as_ref()?;
         if let Some(open) = peer.link.open() {
             return Some(open);
         }
@@ -246,13 +285,14 @@ impl Peers {
         }
         let directory = peer.directory(None).await.ok()?;
         let address = peer.link_address(directory.link.as_deref()?);
-        peer.link.dial(endpoint, provider, &address).await
+        peer.link.dial(way, provider, &address).await
     }
 
     /// The shared fan-out stream of `ledger` to `provider`, opened if need be. `None` as with [`link`](Self::link).
     pub async fn fanout(&self, provider: &Provider, ledger: LedgerId) -> Option<Fanout> {
         let connection = self.link(provider).await?;
-        self.0.peers.get(provider)?.link.fanout(&connection, ledger).await
+        let Peer { link, way, .. } = self.0.peers.get(provider)?;
+        link.fanout(way.as_ref()?, &connection, ledger).await
     }
 
     /// Closes all links. Those that are asked for again are dialled again.
@@ -263,7 +303,7 @@ impl Peers {
     /// The link, unless it takes longer than a request should wait; then it is dialled in the background.
     async fn link_soon(&self, provider: &Provider) -> Result<Option<Connection>, PeerError> {
         let peer = self.peer(provider)?;
-        if self.0.endpoint.is_none() || peer.link.is_paused() {
+        if peer.way.is_none() || peer.link.is_paused() {
             return Ok(None);
         }
         if let Some(open) = peer.link.open() {
@@ -277,11 +317,18 @@ impl Peers {
         Ok(dialled.ok().and_then(Result::ok).flatten())
     }
 
-    async fn post(&self, to: &Provider, endpoint: Endpoint, target: &str, body: Bytes) -> Result<Answer, PeerError> {
+    async fn post(
+        &self,
+        to: &Provider,
+        endpoint: Endpoint,
+        target: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, PeerError> {
         let peer = self.peer(to)?;
         let directory = peer.directory(None).await?;
         let uri = uri(&directory, endpoint, target)?;
-        let answer = self.post_to(peer, uri.clone(), body.clone()).await?;
+        let answer = self.post_to(peer, uri.clone(), headers.clone(), body.clone()).await?;
         if !matches!(answer.status, 404 | 410) {
             return Ok(answer);
         }
@@ -291,18 +338,15 @@ impl Peers {
             .await
             .map(|directory| self::uri(&directory, endpoint, target))
         {
-            Ok(Ok(moved)) if moved != uri => self.post_to(peer, moved, body).await,
+            Ok(Ok(moved)) if moved != uri => self.post_to(peer, moved, headers, body).await,
             _ => Ok(answer),
         }
     }
 
-    async fn post_to(&self, peer: &Peer, uri: Uri, body: Bytes) -> Result<Answer, PeerError> {
+    async fn post_to(&self, peer: &Peer, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<Answer, PeerError> {
         let max = self.0.limits.answer_bytes_max;
-        let response = peer
-            .https
-            .send(Method::POST, uri, Some("application/octet-stream"), body, max)
-            .await?;
-        Ok(answer(response))
+        let sent = peer.https.send_with(headers, Method::POST, uri, body, max);
+        Ok(answer(sent.await?))
     }
 
     pub(crate) fn peer(&self, provider: &Provider) -> Result<&Peer, PeerError> {
@@ -338,6 +382,12 @@ impl Peer {
             _ => advertised.to_owned(),
         }
     }
+}
+
+/// The headers of a body of a draft's.
+fn octets() -> HeaderMap {
+    let kind = HeaderValue::from_static("application/octet-stream");
+    HeaderMap::from_iter([(CONTENT_TYPE, kind)])
 }
 
 pub(crate) fn answer(response: Response) -> Answer {

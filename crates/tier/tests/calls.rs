@@ -15,7 +15,8 @@ use proto::hub::room_request::Body;
 use proto::hub::room_response::Outcome;
 use proto::hub::{
     CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, NumberedRequest, NumberedResponse,
-    RoomRequest, RoomResponse, ShardMap, ShardsRequest, WakeRequest, WakeResponse,
+    RoomEventsCall, RoomEventsReply, RoomHeadsCall, RoomHeadsReply, RoomRequest, RoomResponse, ShardMap, ShardsRequest,
+    WakeRequest, WakeResponse,
 };
 use tier::Calls;
 use tokio::net::TcpListener;
@@ -94,6 +95,14 @@ impl Hub for Node {
     }
 
     async fn wake(&self, _: Request<WakeRequest>) -> Result<Response<WakeResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn room_heads(&self, _: Request<RoomHeadsCall>) -> Result<Response<RoomHeadsReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn room_events(&self, _: Request<RoomEventsCall>) -> Result<Response<RoomEventsReply>, Status> {
         Err(Status::unimplemented(""))
     }
 

@@ -11,7 +11,8 @@ use proto::hub::hub_client::HubClient;
 use proto::hub::hub_server::{Hub, HubServer};
 use proto::hub::{
     CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, NumberedRequest, NumberedResponse,
-    RoomRequest, RoomResponse, ShardMap, ShardsRequest, WakeRequest, WakeResponse,
+    RoomEventsCall, RoomEventsReply, RoomHeadsCall, RoomHeadsReply, RoomRequest, RoomResponse, ShardMap, ShardsRequest,
+    WakeRequest, WakeResponse,
 };
 use tier::{Cluster, ClusterFiles, Tier};
 use tokio::net::TcpListener;
@@ -49,6 +50,14 @@ impl Hub for Idle {
     }
 
     async fn close_abuse(&self, _: Request<CloseAbuseRequest>) -> Result<Response<CloseAbuseResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn room_heads(&self, _: Request<RoomHeadsCall>) -> Result<Response<RoomHeadsReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn room_events(&self, _: Request<RoomEventsCall>) -> Result<Response<RoomEventsReply>, Status> {
         Err(Status::unimplemented(""))
     }
 }

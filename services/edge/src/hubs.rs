@@ -230,7 +230,8 @@ impl Known {
     }
 }
 
-fn refusal(refused: Refused) -> Reply {
+/// What a hub refuses, as a reply.
+pub(crate) fn refusal(refused: Refused) -> Reply {
     let retry_after = (refused.retry_after_ms > 0).then(|| Duration::from_millis(refused.retry_after_ms));
     let status = u16::try_from(refused.status).unwrap_or(500);
     Reply {

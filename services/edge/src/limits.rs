@@ -59,6 +59,10 @@ pub struct RateLimits {
     pub identifier_query: Rate,
     /// Makes people work: low.
     pub report_abuse: Rate,
+    /// Catch-up: up to a MiB of what was sent before.
+    pub room_events: Rate,
+    /// Where up to 100 rooms stand.
+    pub room_heads: Rate,
     /// Assets fetched from our store.
     pub asset: Rate,
     /// Assets of other providers fetched for a provider (proxyDownload).
@@ -108,6 +112,8 @@ impl Default for RateLimits {
             update_consent: Rate::new(20, 200),
             identifier_query: Rate::new(10, 100),
             report_abuse: Rate::new(5, 50),
+            room_events: Rate::new(100, 1_000),
+            room_heads: Rate::new(20, 200),
             asset: Rate::new(500, 2_000),
             proxy_download: Rate::new(200, 1_000),
             oblivious: Rate::new(100, 500),
@@ -169,7 +175,7 @@ pub(crate) const GRPC_BYTES_MAX: usize = mimi::limits::NOTIFY_BYTES_MAX + (1 << 
 /// Octets of a ConsentEntry: the KeyPackages of more clients than people have.
 pub(crate) const CONSENT_BYTES_MAX: usize = 256 << 10;
 
-/// Octets of an IdentifierRequest: its elements are short.
+/// Octets of an IdentifierRequest, whose elements are short, and of a question of catch-up.
 pub(crate) const QUERY_BYTES_MAX: usize = 64 << 10;
 
 /// Octets of an encapsulated request: a URL and a range, sealed.

@@ -10,6 +10,7 @@ pub(crate) struct Metrics {
     requests: Histogram<f64>,
     redirects: Counter<u64>,
     retries: Counter<u64>,
+    gaps: Counter<u64>,
 }
 
 impl Metrics {
@@ -25,6 +26,11 @@ impl Metrics {
                 .u64_counter("nave.edge.redirects")
                 .with_unit("{redirect}")
                 .with_description("answers of a hub node that it does not own the room's shard")
+                .build(),
+            gaps: meter
+                .u64_counter("nave.edge.gaps")
+                .with_unit("{gap}")
+                .with_description("gaps before delivered entries, by outcome: filled, later, never")
                 .build(),
             retries: meter
                 .u64_counter("nave.edge.retries")
@@ -46,6 +52,10 @@ impl Metrics {
 
     pub(crate) fn redirected(&self) {
         self.redirects.add(1, &[]);
+    }
+
+    pub(crate) fn filled(&self, outcome: &'static str) {
+        self.gaps.add(1, &[KeyValue::new("outcome", outcome)]);
     }
 
     pub(crate) fn brought_again(&self) {

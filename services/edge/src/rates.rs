@@ -45,6 +45,8 @@ pub(crate) struct Rates {
     update_consent: Buckets<Provider>,
     identifier_query: Buckets<Provider>,
     report_abuse: Buckets<Provider>,
+    room_events: Buckets<Provider>,
+    room_heads: Buckets<Provider>,
     asset: Buckets<Provider>,
     proxy_download: Buckets<Provider>,
     oblivious: Buckets<Provider>,
@@ -67,6 +69,8 @@ impl Rates {
             update_consent: buckets(limits.update_consent),
             identifier_query: buckets(limits.identifier_query),
             report_abuse: buckets(limits.report_abuse),
+            room_events: buckets(limits.room_events),
+            room_heads: buckets(limits.room_heads),
             asset: buckets(limits.asset),
             proxy_download: buckets(limits.proxy_download),
             oblivious: buckets(limits.oblivious),
@@ -90,6 +94,8 @@ impl Rates {
             Endpoint::UpdateConsent => &self.update_consent,
             Endpoint::IdentifierQuery => &self.identifier_query,
             Endpoint::ReportAbuse => &self.report_abuse,
+            Endpoint::RoomEvents => &self.room_events,
+            Endpoint::RoomHeads => &self.room_heads,
         };
         self.take(buckets, source)
     }

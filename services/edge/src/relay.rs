@@ -6,6 +6,7 @@ use http::Response;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use mimi::Provider;
+use mimi::mls::{CipherSuite, ExternalSender};
 use peer::{AssetUrl, PeerError, Wanted};
 use proto::link::{Answer, Call};
 
@@ -35,6 +36,9 @@ pub enum FetchError {
 pub trait Relay: Send + Sync + 'static {
     /// Brings one request to `to` and returns its answer, whatever the status.
     async fn request(&self, to: &Provider, call: Call) -> Result<Answer, Unreachable>;
+
+    /// The key with which a hub signs for a cipher suite, as its directory says. Never waits; `None` while it is not known.
+    fn hub_sender(&self, of: &Provider, suite: CipherSuite) -> Option<ExternalSender>;
 
     /// Whose asset it is, if anybody's known here.
     fn holder(&self, url: &AssetUrl) -> Option<Provider>;
@@ -81,6 +85,10 @@ fn boxed(response: Response<Incoming>) -> Response<AssetBody> {
 impl Relay for peer::Peers {
     async fn request(&self, to: &Provider, call: Call) -> Result<Answer, Unreachable> {
         Ok(Self::request(self, to, call).await?)
+    }
+
+    fn hub_sender(&self, of: &Provider, suite: CipherSuite) -> Option<ExternalSender> {
+        Self::hub_sender(self, of, suite)
     }
 
     fn holder(&self, url: &AssetUrl) -> Option<Provider> {

@@ -24,6 +24,17 @@ pub(crate) struct Reply {
     pub(crate) reason: Cow<'static, str>,
     /// With 429 and 503.
     pub(crate) retry_after: Option<Duration>,
+    /// Which of a room's entries the body is of.
+    pub(crate) span: Option<Span>,
+}
+
+/// A stretch of a room's entries, and how far the room is: `Mimi-Room-Seq` and `Mimi-Room-Head` over HTTPS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// The first and the last entry; none: the room has no more.
+    pub(crate) seqs: Option<(u64, u64)>,
+    /// The room's last entry.
+    pub(crate) head: u64,
 }
 
 impl Reply {
@@ -33,6 +44,7 @@ impl Reply {
             body,
             reason: Cow::Borrowed(""),
             retry_after: None,
+            span: None,
         }
     }
 
@@ -122,6 +134,7 @@ impl Reply {
             body,
             reason,
             retry_after,
+            span: None,
         }
     }
 }

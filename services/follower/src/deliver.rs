@@ -1,16 +1,17 @@
 //! From hubs: a batch is stored in one transaction with the offset up to which the shard is stored, and acknowledged after.
 //! A repeat has no second effect, on whichever transport it comes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use ledger::follower::{InboxEntry, InboxHead, InboxPosition, Inboxes, KeyPackages, WelcomeFor};
 use ledger::{Chain, Digest, LedgerId, Offset, Seq};
 use mimi::notify::{FanoutContent, FanoutMessage};
-use mimi::{ClientUri, Decode as _, Provider, RoomUri};
+use mimi::{Decode as _, Provider, RoomUri};
 use route::ShardId;
 use store::Transaction;
 
+use crate::findings::{Alarm, Findings};
 use crate::limits::{DELIVERY_ITEMS_MAX, MESSAGE_BYTES_MAX, NOTIFY_MESSAGES_MAX, TRANSACTION_BYTES};
 use crate::{Fault, Follower};
 
@@ -41,8 +42,16 @@ pub enum Body {
 }
 
 impl Body {
+    /// The digest of the entry, which the chain is made of.
+    pub(crate) fn digest(&self) -> Digest {
+        match self {
+            Self::Message(octets) => Digest::of(octets),
+            Self::Digest(digest) => *digest,
+        }
+    }
+
     /// Octets that it takes to store.
-    fn octets(&self) -> usize {
+    pub(crate) fn octets(&self) -> usize {
         match self {
             Self::Message(octets) => octets.len(),
             Self::Digest(digest) => digest.0.len(),
@@ -68,23 +77,44 @@ pub struct Stored {
     pub next: Offset,
     /// But these, which never will be.
     pub refused: Vec<Refused>,
+    /// What lacks entries, so that nothing from there on was stored.
+    pub gap: Option<Gap>,
+    /// In what the hub contradicted what it showed before, as metrics name it.
+    pub alarms: Vec<&'static str>,
 }
 
-/// Rooms that grew, and the clients that follow each since now.
-type Grown = BTreeMap<RoomUri, Vec<ClientUri>>;
+/// A room lacks entries before one that is brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The room.
+    pub room: RoomUri,
+    /// The last entry before the gap; 0: none is there whose number is known.
+    pub have: Seq,
+    /// The last entry in the gap.
+    pub until: Seq,
+}
 
-/// What one transaction found; told only when it is durable.
-#[derive(Default)]
-struct Findings {
-    grown: Grown,
-    stored: u64,
-    repeats: u64,
-    alarms: Vec<&'static str>,
+/// Whose gaps are taken as they are: the entry behind one is stored, and what is lacking is not looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AsIs {
+    /// Any room's.
+    All,
+    /// Those of these rooms.
+    Rooms(BTreeSet<RoomUri>),
+}
+
+impl AsIs {
+    fn has(&self, room: &RoomUri) -> bool {
+        match self {
+            Self::All => true,
+            Self::Rooms(rooms) => rooms.contains(room),
+        }
+    }
 }
 
 impl Follower {
-    /// Stores a batch of one shard of a hub's ledger, a large one in several transactions. Offsets grow; what is stored
-    /// already is passed over.
+    /// Stores a batch of one shard of a hub's ledger, a large one in several transactions, whatever is lacking. Offsets grow;
+    /// what is stored already is passed over.
     ///
     /// # Errors
     /// The batch is too large, or the store does not serve.
@@ -94,6 +124,21 @@ impl Follower {
         ledger: LedgerId,
         shard: ShardId,
         items: &[Item],
+    ) -> Result<Stored, Fault> {
+        self.deliver_up_to_a_gap(hub, ledger, shard, items, &AsIs::All).await
+    }
+
+    /// The same, but ends before the first item of a room that lacks entries before it, unless its gap is taken as it is.
+    ///
+    /// # Errors
+    /// As [`Follower::deliver`].
+    pub async fn deliver_up_to_a_gap(
+        &self,
+        hub: &Provider,
+        ledger: LedgerId,
+        shard: ShardId,
+        items: &[Item],
+        as_is: &AsIs,
     ) -> Result<Stored, Fault> {
         if items.len() > DELIVERY_ITEMS_MAX {
             return Err(Fault::TooMuch("items in a delivery"));
@@ -106,47 +151,65 @@ impl Follower {
         for item in items {
             match acceptable(hub, item) {
                 Ok(message) => accepted.push((item, message)),
-                Err((status, reason)) => refused.push(Refused {
-                    offset: item.offset,
-                    status,
-                    reason,
-                }),
+                Err((status, reason)) => {
+                    refused.push(Refused {
+                        offset: item.offset,
+                        status,
+                        reason,
+                    });
+                    // It is not stored, and yet no gap: the room's chain goes on over it.
+                    if item.room.provider() == hub {
+                        accepted.push((item, None));
+                    }
+                }
             }
         }
         let past = items.last().map(|item| Offset(item.offset.0 + 1));
         let mut rest = &accepted[..];
-        let next = loop {
+        let mut alarms = Vec::new();
+        let (next, gap) = loop {
             let (batch, left) = rest.split_at(fitting(rest.iter().map(|(item, _)| item.body.octets())));
             // What is refused in between is passed over with it.
             let until = left.first().map(|(item, _)| item.offset).or(past);
-            let next = self.store_batch(hub, ledger, shard, batch, until).await?;
-            if left.is_empty() {
-                break next;
+            let (next, gap, found) = self.store_batch(hub, (ledger, shard), batch, until, as_is).await?;
+            alarms.extend(found);
+            if left.is_empty() || gap.is_some() {
+                break (next, gap);
             }
             rest = left;
         };
         self.metrics.delivered("refused", refused.len() as u64);
-        Ok(Stored { next, refused })
+        Ok(Stored {
+            next,
+            refused,
+            gap,
+            alarms,
+        })
     }
 
-    /// Stores items in one transaction, with the offset below which everything is stored then. Returns that.
+    /// Stores items in one transaction, with the offset below which everything is stored then. Returns that, the gap before
+    /// which it ends, and its alarms.
     async fn store_batch(
         &self,
         hub: &Provider,
-        ledger: LedgerId,
-        shard: ShardId,
+        (ledger, shard): (LedgerId, ShardId),
         batch: &[(&Item, Option<FanoutMessage>)],
         until: Option<Offset>,
-    ) -> Result<Offset, Fault> {
-        let (next, findings) = self
+        as_is: &AsIs,
+    ) -> Result<(Offset, Option<Gap>, Vec<&'static str>), Fault> {
+        let (next, gap, findings) = self
             .database
             .run(|mut transaction| async move {
                 let open = &mut transaction;
                 let mut findings = Findings::default();
                 let stored = Inboxes(open).position(hub, &ledger, shard).await?.unwrap_or(Offset(0));
-                let mut heads = BTreeMap::new();
+                let (mut heads, mut until, mut gap) = (BTreeMap::new(), until, None);
                 for (item, message) in batch.iter().filter(|(item, _)| item.offset >= stored) {
-                    store_item(open, &mut heads, item, message.as_ref(), &mut findings).await?;
+                    gap = store_item(open, &mut heads, item, message.as_ref(), as_is, &mut findings).await?;
+                    if gap.is_some() {
+                        until = Some(item.offset);
+                        break;
+                    }
                 }
                 let mut inboxes = Inboxes(open);
                 for (room, head) in &heads {
@@ -156,11 +219,12 @@ impl Follower {
                 if next > stored {
                     inboxes.put_position(hub, &ledger, shard, next);
                 }
-                Ok::<_, Fault>((transaction, (next, findings)))
+                Ok::<_, Fault>((transaction, (next, gap, findings)))
             })
             .await?;
+        let alarms = findings.alarms.iter().map(|alarm| alarm.reason).collect();
         self.tell(findings);
-        Ok(next)
+        Ok((next, gap, alarms))
     }
 
     /// Up to where a shard of a hub's ledger is stored; none: nothing of it ever was.
@@ -177,41 +241,60 @@ impl Follower {
     /// # Errors
     /// The body is malformed, the hub not the room's, or the store does not serve.
     pub async fn notify(&self, hub: &Provider, room: &RoomUri, body: &Bytes) -> Result<(), Fault> {
+        self.notify_numbered(hub, room, body, None).await
+    }
+
+    /// The same, of which the hub said the numbers of the first message and of the last. Numbers that do not fit the body
+    /// say nothing.
+    ///
+    /// # Errors
+    /// As [`Follower::notify`].
+    pub async fn notify_numbered(
+        &self,
+        hub: &Provider,
+        room: &RoomUri,
+        body: &Bytes,
+        numbers: Option<(Seq, Seq)>,
+    ) -> Result<(), Fault> {
         if room.provider() != hub {
             return Err(Fault::Forbidden("the room has another hub"));
         }
         let messages = FanoutMessage::decode_all_shared(body, NOTIFY_MESSAGES_MAX);
         let messages = messages.map_err(|error| Fault::Malformed(error.reason()))?;
-        let entries: Vec<(&FanoutMessage, Bytes)> = messages
-            .iter()
-            .map(|message| (message, Bytes::from(mimi::Encode::encode(message))))
+        let first = numbers.filter(|(first, last)| {
+            let count = last.0.checked_sub(first.0).and_then(|count| count.checked_add(1));
+            first.0 > 0 && count == Some(messages.len() as u64)
+        });
+        let number = |n: u64| first.map_or(Seq(0), |(first, _)| Seq(first.0.saturating_add(n)));
+        let entries: Vec<Entry<'_>> = (0..)
+            .zip(&messages)
+            .map(|(n, message)| Entry {
+                seq: number(n),
+                message,
+                octets: Bytes::from(mimi::Encode::encode(message)),
+            })
             .collect();
-        if entries.iter().any(|(_, octets)| octets.len() > MESSAGE_BYTES_MAX) {
+        if entries.iter().any(|entry| entry.octets.len() > MESSAGE_BYTES_MAX) {
             return Err(Fault::TooMuch("octets in a message"));
         }
         let mut rest = &entries[..];
         while !rest.is_empty() {
-            let (batch, left) = rest.split_at(fitting(rest.iter().map(|(_, octets)| octets.len())));
+            let (batch, left) = rest.split_at(fitting(rest.iter().map(|entry| entry.octets.len())));
             self.store_notified(room, batch).await?;
             rest = left;
         }
         Ok(())
     }
 
-    async fn store_notified(&self, room: &RoomUri, batch: &[(&FanoutMessage, Bytes)]) -> Result<(), Fault> {
+    async fn store_notified(&self, room: &RoomUri, batch: &[Entry<'_>]) -> Result<(), Fault> {
         let findings = self
             .database
             .run(|mut transaction| async move {
                 let open = &mut transaction;
                 let mut findings = Findings::default();
                 let mut head = Inboxes(open).head(room).await?;
-                for (message, octets) in batch {
-                    let entry = Entry {
-                        seq: Seq(0),
-                        message,
-                        octets: octets.clone(),
-                    };
-                    store_entry(open, room, &mut head, entry, &mut findings).await?;
+                for entry in batch {
+                    store_numbered(open, room, &mut head, entry, &mut findings).await?;
                 }
                 Inboxes(open).put_head(room, &head);
                 Ok::<_, Fault>((transaction, findings))
@@ -220,22 +303,10 @@ impl Follower {
         self.tell(findings);
         Ok(())
     }
-
-    fn tell(&self, findings: Findings) {
-        for (room, clients) in findings.grown {
-            self.wake.all(room, clients);
-        }
-        self.metrics.delivered("stored", findings.stored);
-        self.metrics.delivered("repeat", findings.repeats);
-        for reason in findings.alarms {
-            tracing::error!(reason, "a hub contradicts what it showed before");
-            self.metrics.alarm(reason);
-        }
-    }
 }
 
 /// How many of these messages, by their octets, one transaction stores; one at least, if there is one.
-fn fitting(octets: impl Iterator<Item = usize>) -> usize {
+pub(crate) fn fitting(octets: impl Iterator<Item = usize>) -> usize {
     let sums = octets.scan(0, |sum, octets| {
         *sum += octets;
         Some(*sum)
@@ -246,7 +317,7 @@ fn fitting(octets: impl Iterator<Item = usize>) -> usize {
 }
 
 /// What can be said of an item without looking at anything else.
-fn acceptable(hub: &Provider, item: &Item) -> Result<Option<FanoutMessage>, (u16, &'static str)> {
+pub(crate) fn acceptable(hub: &Provider, item: &Item) -> Result<Option<FanoutMessage>, (u16, &'static str)> {
     if item.room.provider() != hub {
         return Err((403, "the room has another hub"));
     }
@@ -259,10 +330,12 @@ fn acceptable(hub: &Provider, item: &Item) -> Result<Option<FanoutMessage>, (u16
     }
 }
 
-struct Entry<'a> {
-    seq: Seq,
-    message: &'a FanoutMessage,
-    octets: Bytes,
+#[derive(Clone)]
+pub(crate) struct Entry<'a> {
+    /// 0: not known.
+    pub(crate) seq: Seq,
+    pub(crate) message: &'a FanoutMessage,
+    pub(crate) octets: Bytes,
 }
 
 async fn store_item(
@@ -270,34 +343,50 @@ async fn store_item(
     heads: &mut BTreeMap<RoomUri, InboxHead>,
     item: &Item,
     message: Option<&FanoutMessage>,
+    as_is: &AsIs,
     findings: &mut Findings,
-) -> Result<(), Fault> {
+) -> Result<Option<Gap>, Fault> {
     if !heads.contains_key(&item.room) {
         let head = Inboxes(transaction).head(&item.room).await?;
         heads.insert(item.room.clone(), head);
     }
     let head = heads.get_mut(&item.room).expect("inserted above");
-    let digest = match &item.body {
-        Body::Message(octets) => Digest::of(octets),
-        Body::Digest(digest) => *digest,
+    let digest = item.body.digest();
+    let alarm = |reason, head: &InboxHead| Alarm {
+        reason,
+        room: item.room.clone(),
+        had: (head.seq, head.chain),
+        shown: (item.seq, item.chain),
     };
     if item.seq <= head.seq {
         // Shown before, over another shard's ledger or after a resume: it must be what we know.
         if message.is_some() && Inboxes(transaction).known(&item.room, &digest).await?.is_none() {
-            findings.alarms.push("bytes");
+            findings.alarms.push(alarm("bytes", head));
         }
         findings.repeats += 1;
-        return Ok(());
+        return Ok(None);
     }
-    if head.seq > Seq(0) && item.previous > Seq(0) {
-        if item.previous != head.seq {
-            findings.alarms.push("gap");
+    if item.previous > head.seq && !as_is.has(&item.room) {
+        return Ok(Some(Gap {
+            room: item.room.clone(),
+            have: head.seq,
+            until: item.previous,
+        }));
+    }
+    if item.seq == Seq(1) && Chain::default().then(item.seq, &digest) != item.chain {
+        findings.alarms.push(alarm("chain", head));
+    } else if head.seq > Seq(0) && item.previous > Seq(0) {
+        if item.previous != head.seq && head.unnumbered > 0 {
+            findings.unverified += 1;
+        } else if item.previous != head.seq {
+            findings.alarms.push(alarm("gap", head));
         } else if item.seq.0 == head.seq.0 + 1 && head.chain.then(item.seq, &digest) != item.chain {
-            findings.alarms.push("chain");
+            findings.alarms.push(alarm("chain", head));
         }
     }
     head.seq = item.seq;
     head.chain = item.chain;
+    head.unnumbered = 0;
     if let (Some(message), Body::Message(octets)) = (message, &item.body) {
         let entry = Entry {
             seq: item.seq,
@@ -306,20 +395,55 @@ async fn store_item(
         };
         store_entry(transaction, &item.room, head, entry, findings).await?;
     }
+    Ok(None)
+}
+
+/// Stores what came by /notify. Where its number follows, the room's number and chain go on with it; else they are behind
+/// from now on.
+async fn store_numbered(
+    transaction: &mut Transaction,
+    room: &RoomUri,
+    head: &mut InboxHead,
+    entry: &Entry<'_>,
+    findings: &mut Findings,
+) -> Result<(), Fault> {
+    let (seq, digest) = (entry.seq, Digest::of(&entry.octets));
+    if seq > Seq(0) && seq <= head.seq {
+        if Inboxes(transaction).known(room, &digest).await?.is_none() {
+            findings.alarms.push(Alarm {
+                reason: "bytes",
+                room: room.clone(),
+                had: (head.seq, head.chain),
+                shown: (seq, Chain::default()),
+            });
+        }
+        findings.repeats += 1;
+        return Ok(());
+    }
+    let follows = seq.0 == head.seq.0 + 1;
+    if follows {
+        head.chain = head.chain.then(seq, &digest);
+        head.seq = seq;
+    }
+    let is_new = store_entry(transaction, room, head, entry.clone(), findings).await?;
+    if is_new && !follows {
+        head.unnumbered += 1;
+    }
     Ok(())
 }
 
-async fn store_entry(
+/// Stores an entry unless its octets are known; says whether they were not.
+pub(crate) async fn store_entry(
     transaction: &mut Transaction,
     room: &RoomUri,
     head: &mut InboxHead,
     entry: Entry<'_>,
     findings: &mut Findings,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let digest = Digest::of(&entry.octets);
     if Inboxes(transaction).known(room, &digest).await?.is_some() {
         findings.repeats += 1;
-        return Ok(());
+        return Ok(false);
     }
     let position = head.next;
     let welcome = match &entry.message.content {
@@ -336,7 +460,7 @@ async fn store_entry(
         welcome,
     };
     Inboxes(transaction).put(room, position, &digest, &stored);
-    Ok(())
+    Ok(true)
 }
 
 /// Our clients for whom a Welcome is: their KeyPackages are used up, and they follow the room from here.

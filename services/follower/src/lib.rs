@@ -13,6 +13,8 @@ pub mod config;
 mod consent;
 mod deliver;
 mod events;
+mod findings;
+mod gaps;
 pub mod limits;
 mod metrics;
 mod profile;
@@ -31,8 +33,9 @@ use mimi::Provider;
 use store::Database;
 
 pub use consent::{Saying, Scope};
-pub use deliver::{Body, Item, Refused, Stored};
+pub use deliver::{AsIs, Body, Gap, Item, Refused, Stored};
 pub use events::{Acks, Events};
+pub use gaps::{Filled, FollowedRoom};
 pub use pseudonyms::Pseudonymous;
 pub use serve::{serve, work, work_on};
 

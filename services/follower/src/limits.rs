@@ -24,6 +24,9 @@ pub const CLAIM_REPEAT_MS: u64 = 10 * 60 * 1_000;
 /// Items in one delivery.
 pub const DELIVERY_ITEMS_MAX: usize = 4_096;
 
+/// Rooms in one answer about those that have inboxes.
+pub const ROOMS_LISTED_MAX: usize = mimi::limits::HEADS_MAX;
+
 /// FanoutMessages in one /notify body.
 pub const NOTIFY_MESSAGES_MAX: usize = 4_096;
 

@@ -6,9 +6,10 @@ use opentelemetry::{KeyValue, global};
 
 #[derive(Clone)]
 pub(crate) struct Metrics {
-    /// Entries stored; `outcome` is `stored`, `repeat`, `refused`.
+    /// Entries stored; `outcome` is `stored`, `repeat`, `refused`, `unverified` (entries may be lacking before it: something
+    /// came by /notify without its number, and its hub does not say what came in between).
     deliveries: Counter<u64>,
-    /// A hub contradicts itself; `reason` is `gap`, `chain`, `bytes`. Somebody must look.
+    /// A hub contradicts itself; `reason` is `gap`, `chain`, `bytes`, `head`. Somebody must look.
     alarms: Counter<u64>,
     /// KeyPackages given away; `outcome` is `given`, `exhausted`, `incompatible`, `repeat`, `refused`.
     claims: Counter<u64>,

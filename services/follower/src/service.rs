@@ -1,5 +1,6 @@
 //! The follower over gRPC, for edges and couriers.
 
+mod catch_up;
 mod contacts;
 
 use std::pin::Pin;
@@ -10,12 +11,13 @@ use ledger::{Chain, Digest, LedgerId, Offset, Seq};
 use mimi::{ClientUri, RoomUri, UserUri};
 use proto::follower::follower_server::{Follower as Service, FollowerServer};
 use proto::follower::{
-    ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivery, Done, Event, EventAck, EventsRequest,
-    FollowRequest, Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, Open, PositionRequest, Profile,
+    ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivered, Delivery, Done, Event, EventAck,
+    EventsRequest, FillRequest, FillResponse, FollowRequest, Granted, KeepHeadsRequest, ListConsentsRequest,
+    ListConsentsResponse, ListHeadsRequest, ListHeadsResponse, NotifyRequest, Open, PositionRequest, Profile,
     Pseudonym, PseudonymAnswer, PseudonymousKeyPackage, QueryRequest, QueryResponse, ReadProfileRequest,
     SayConsentRequest, SayConsentResponse, SetProfileRequest, UploadRequest, UploadResponse, events_request,
 };
-use proto::link::{Acknowledge, ItemRefusal, Position, item};
+use proto::link::{Position, item};
 use route::ShardId;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
@@ -94,23 +96,42 @@ type Answer<T> = Result<Response<T>, Status>;
 impl Service for Rpc {
     type EventsStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
 
-    async fn deliver(&self, request: Request<Delivery>) -> Answer<Acknowledge> {
-        let Delivery { hub, ledger, deliver } = request.into_inner();
-        let hub = parse(&hub, "hub")?;
-        let ledger = LedgerId(array(&ledger, "ledger")?);
+    async fn deliver(&self, request: Request<Delivery>) -> Answer<Delivered> {
+        let mut delivery = request.into_inner();
+        let as_is = catch_up::as_is(&delivery);
+        let deliver = delivery.deliver.take();
         let deliver = deliver.ok_or(Fault::Malformed("a delivery without items"))?;
+        let hub = parse(&delivery.hub, "hub")?;
+        let ledger = LedgerId(array(&delivery.ledger, "ledger")?);
         let items: Result<Vec<_>, Status> = deliver.items.into_iter().map(parse_item).collect();
-        let stored = self.0.deliver(&hub, ledger, ShardId(deliver.shard), &items?).await?;
-        let refused = stored.refused.into_iter().map(|refused| ItemRefusal {
-            offset: refused.offset.0,
-            status: refused.status.into(),
-            reason: refused.reason.to_owned(),
-        });
-        Ok(Response::new(Acknowledge {
-            shard: deliver.shard,
-            next_offset: stored.next.0,
-            refused: refused.collect(),
+        let (shard, items) = (ShardId(deliver.shard), items?);
+        let stored = self.0.deliver_up_to_a_gap(&hub, ledger, shard, &items, &as_is).await?;
+        Ok(Response::new(catch_up::delivered(shard, stored)))
+    }
+
+    async fn fill(&self, request: Request<FillRequest>) -> Answer<FillResponse> {
+        let FillRequest { hub, room, items, head } = request.into_inner();
+        let (hub, room) = (parse(&hub, "hub")?, parse(&room, "room")?);
+        let items: Result<Vec<_>, Status> = items.into_iter().map(parse_item).collect();
+        let head = catch_up::head(&head)?;
+        let filled = self.0.fill(&hub, &room, &items?, head.as_ref()).await?;
+        Ok(Response::new(FillResponse {
+            seq: filled.seq.0,
+            broken: filled.broken,
         }))
+    }
+
+    async fn keep_heads(&self, request: Request<KeepHeadsRequest>) -> Answer<Done> {
+        self.0.keep_heads(&catch_up::heads(request.get_ref())?).await?;
+        Ok(Response::new(Done {}))
+    }
+
+    async fn list_heads(&self, request: Request<ListHeadsRequest>) -> Answer<ListHeadsResponse> {
+        let ListHeadsRequest { after, max } = request.into_inner();
+        let after = (!after.is_empty()).then(|| parse(&after, "room")).transpose()?;
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let (rooms, more) = self.0.rooms(after.as_ref(), max).await?;
+        Ok(Response::new(catch_up::listed(rooms, more)))
     }
 
     async fn position(&self, request: Request<PositionRequest>) -> Answer<Position> {
@@ -126,10 +147,10 @@ impl Service for Rpc {
     }
 
     async fn notify(&self, request: Request<NotifyRequest>) -> Answer<Done> {
-        let NotifyRequest { hub, room, body } = request.into_inner();
-        self.0
-            .notify(&parse(&hub, "hub")?, &parse(&room, "room")?, &body)
-            .await?;
+        let request = request.into_inner();
+        let (hub, room) = (parse(&request.hub, "hub")?, parse(&request.room, "room")?);
+        let numbers = (request.first_seq > 0).then_some((Seq(request.first_seq), Seq(request.last_seq)));
+        self.0.notify_numbered(&hub, &room, &request.body, numbers).await?;
         Ok(Response::new(Done {}))
     }
 

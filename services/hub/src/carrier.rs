@@ -57,11 +57,16 @@ impl Carrier {
             hub: self.us.as_str().to_owned(),
             ledger: self.ledger.0.to_vec().into(),
             deliver: Some(deliver),
+            // What we did not bring to ourselves nobody else has.
+            as_is: true,
+            as_is_rooms: Vec::new(),
         };
         let answer = self.follower.clone().deliver(delivery).await;
-        answer
-            .map(|answer| answer.into_inner().into())
-            .map_err(|status| refused_call(&status))
+        let delivered = answer.map_err(|status| refused_call(&status))?.into_inner();
+        let acknowledge = delivered.acknowledge;
+        Ok(acknowledge
+            .ok_or_else(|| Failure::new("our follower acknowledged nothing"))?
+            .into())
     }
 
     async fn deliver_by_link(&self, link: &Fanout, shard: ShardId, items: &[Due]) -> Result<Acknowledged, LinkError> {
@@ -104,7 +109,8 @@ impl Carrier {
     }
 
     async fn notify_one(&self, to: &Provider, room: &RoomUri, due: &Due) -> Result<Option<Refused>, Failure> {
-        let answer = self.peers.notify(to, room, due.entry.message.clone()).await;
+        let seq = due.entry.seq.0;
+        let answer = self.peers.notify(to, room, due.entry.message.clone(), (seq, seq)).await;
         let answer = answer.map_err(|error| Failure::new(error.to_string()))?;
         if succeeded(&answer) {
             return Ok(None);

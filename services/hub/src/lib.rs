@@ -3,10 +3,12 @@
 
 mod abuse;
 mod carrier;
+mod catch_up;
 pub mod config;
 mod keys;
 mod limits;
 mod metrics;
+pub mod plane;
 mod reply;
 mod serve;
 mod service;

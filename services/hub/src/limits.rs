@@ -15,5 +15,17 @@ pub(crate) const WAKE_FOLLOWERS_MAX: usize = 256;
 /// Octets of cases after which an answer takes no further one, so that it fits into [`GRPC_BYTES_MAX`].
 pub(crate) const LISTED_BYTES_MAX: usize = 8 << 20;
 
+/// Entries in one answer about a room's events.
+pub(crate) const EVENTS_MAX: usize = 512;
+
+/// Octets of messages after which such an answer takes no further entry.
+pub(crate) const EVENTS_BYTES: usize = 1 << 20;
+
+/// Questions of catch-up answered at a time; more are told to come back.
+pub(crate) const CATCH_UPS_MAX: usize = 32;
+
+/// Rooms of one question that are looked at beside each other.
+pub(crate) const HEADS_AT_ONCE: usize = 16;
+
 /// Rooms of one delivery that are notified at the same time over HTTPS.
 pub(crate) const NOTIFY_ROOMS_MAX: usize = 8;

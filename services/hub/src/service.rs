@@ -6,19 +6,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use fanout::Plane;
 use futures::{Stream, StreamExt, stream};
 use hub::frank::{FrankingError, FrankingOptions};
 use hub::keys::HubKeys;
 use hub::{Clock, Hub, Options, Outcome, Parts, Request, Spawner};
-use ledger::Ledger;
 use ledger::abuse::Filed;
-use mimi::{Provider, RoomUri};
+use ledger::{Ledger, Seq};
+use mimi::{Encode as _, Provider, RoomUri};
 use peer::Peers;
 use proto::follower::follower_client::FollowerClient;
 use proto::hub::hub_server::{Hub as HubRpc, HubServer};
 use proto::hub::{
     CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, NumberedRequest, NumberedResponse,
-    RoomRequest, RoomResponse, ShardMap, ShardsRequest, WakeRequest, WakeResponse, room_request,
+    RoomEventsCall, RoomEventsReply, RoomHeadsCall, RoomHeadsReply, RoomRequest, RoomResponse, ShardMap, ShardsRequest,
+    WakeRequest, WakeResponse, room_events_reply, room_heads_reply, room_request,
 };
 use room::command::ReportGrant;
 use room::{Answer, Command, Founding};
@@ -31,6 +33,7 @@ use tracing::Instrument as _;
 
 use crate::Carrier;
 use crate::abuse::{Inbox, Moderation};
+use crate::catch_up::{CatchUp, refused};
 use crate::keys::RoomKeys;
 use crate::limits::{GRPC_BYTES_MAX, REPORT_BYTES_MAX, WAKE_FOLLOWERS_MAX};
 use crate::metrics::Metrics;
@@ -63,6 +66,8 @@ pub struct HubParts {
     pub clock: Arc<dyn Clock>,
     /// Where shards run.
     pub spawner: Arc<dyn Spawner>,
+    /// Where couriers run: where the links of `peers` are.
+    pub plane: Plane,
     /// Seeds the jitter of retries.
     pub seed: u64,
     /// Limits.
@@ -104,6 +109,7 @@ struct Inner {
     node: Node,
     keys: Arc<HubKeys>,
     inbox: Inbox,
+    catch_up: CatchUp,
     metrics: Metrics,
     draining: CancellationToken,
     /// Nothing is asked any more that would not be sent elsewhere.
@@ -130,6 +136,7 @@ impl HubService {
             retention,
             metrics: metrics.clone(),
         };
+        let catch_up = CatchUp::new(parts.provider.clone(), parts.ledger.clone(), parts.keys.clone());
         let draining = CancellationToken::new();
         let room_keys = RoomKeys {
             ours: parts.keys.clone(),
@@ -143,7 +150,8 @@ impl HubService {
             clock: parts.clock,
             keys: Arc::new(room_keys),
             spawner: parts.spawner,
-            couriers: tokio::runtime::Handle::current(),
+            couriers: parts.plane,
+            runtime: tokio::runtime::Handle::current(),
             seed: parts.seed,
             options: parts.options,
         });
@@ -156,6 +164,7 @@ impl HubService {
                 node,
                 keys: parts.keys,
                 inbox,
+                catch_up,
                 metrics,
                 draining,
                 drained: CancellationToken::new(),
@@ -277,6 +286,15 @@ async fn keep_franking(inbox: Inbox, options: FrankingOptions, draining: Cancell
     }
 }
 
+/// How an answer of catch-up counts.
+fn outcome<T>(told: &Result<T, proto::hub::Refused>) -> &'static str {
+    match told {
+        Ok(_) => "answered",
+        Err(refused) if refused.status == 503 => "overloaded",
+        Err(_) => "refused",
+    }
+}
+
 fn asked(from: Provider, body: room_request::Body) -> Result<(&'static str, Request), &'static str> {
     let (kind, command) = match body {
         room_request::Body::Create(create) => {
@@ -369,6 +387,41 @@ impl HubRpc for HubService {
             self.inner.hub.wake(&follower);
         }
         Ok(Response::new(WakeResponse {}))
+    }
+
+    async fn room_heads(&self, request: tonic::Request<RoomHeadsCall>) -> Result<Response<RoomHeadsReply>, Status> {
+        let begun = Instant::now();
+        let RoomHeadsCall { source, request } = request.into_inner();
+        let told = match source.parse() {
+            Ok(source) => self.inner.catch_up.heads(&source, &request).await,
+            Err(_) => Err(refused(400, "the source is no provider")),
+        };
+        self.inner.metrics.called("room_heads", outcome(&told), begun.elapsed());
+        let outcome = match told {
+            Ok(response) => room_heads_reply::Outcome::Response(response.encode().into()),
+            Err(refused) => room_heads_reply::Outcome::Refused(refused),
+        };
+        Ok(Response::new(RoomHeadsReply { outcome: Some(outcome) }))
+    }
+
+    async fn room_events(&self, request: tonic::Request<RoomEventsCall>) -> Result<Response<RoomEventsReply>, Status> {
+        let begun = Instant::now();
+        let call = request.into_inner();
+        let told = match (call.source.parse(), call.room.parse()) {
+            (Ok(source), Ok(room)) => {
+                let (after, max) = (Seq(call.after_seq), call.max);
+                self.inner.catch_up.events(&source, &room, after, max).await
+            }
+            _ => Err(refused(400, "not a provider and a room")),
+        };
+        self.inner
+            .metrics
+            .called("room_events", outcome(&told), begun.elapsed());
+        let outcome = match told {
+            Ok(events) => room_events_reply::Outcome::Events(events),
+            Err(refused) => room_events_reply::Outcome::Refused(refused),
+        };
+        Ok(Response::new(RoomEventsReply { outcome: Some(outcome) }))
     }
 
     async fn list_abuse(

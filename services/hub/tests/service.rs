@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "service/catch_up.rs"]
+mod catch_up;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +40,8 @@ struct World {
     hub: HubService,
     follower: Follower,
     keys: Arc<HubKeys>,
+    database: Database,
+    ledger: Ledger,
 }
 
 fn us() -> Provider {
@@ -75,9 +80,10 @@ impl World {
             shards: Shards::new(4, [0; 16]).unwrap(),
         };
         let keys = Arc::new(HubKeys::generate(us()).unwrap());
+        let ledger = Ledger::open(database.clone(), founding).await.unwrap();
         let hub = HubService::start(HubParts {
             provider: us(),
-            ledger: Ledger::open(database, founding).await.unwrap(),
+            ledger: ledger.clone(),
             node: NodeOptions::sole(Incarnation([1; 16])),
             peers: Peers::new(peers, &identity, &Roots::new(BTreeMap::new()).unwrap(), None),
             follower: FollowerClient::new(channel),
@@ -85,6 +91,7 @@ impl World {
             moderation: Moderation::default(),
             clock: Arc::new(SystemClock),
             spawner: Arc::new(Arbiters::start(2).unwrap()),
+            plane: tokio::runtime::Handle::current().into(),
             seed: 1,
             options: Options::default(),
         });
@@ -92,6 +99,8 @@ impl World {
             hub: hub.await.unwrap(),
             follower,
             keys,
+            database,
+            ledger,
         }
     }
 

@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod demo;
+pub mod heads;
 pub mod init;
 mod memory;
 pub mod ports;

@@ -1,4 +1,4 @@
-//! `nave`: `demo`, `init`, `serve`.
+//! `nave`: `demo`, `init`, `serve`, `heads`, `compare-heads`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use mimi::Provider;
 use nave::config::Config;
 use nave::init::Plan;
-use nave::{demo, provider};
+use nave::{demo, heads, provider};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -29,6 +29,11 @@ enum Command {
     Init(Init),
     /// Run a provider until SIGTERM
     Serve(Serve),
+    /// Signed heads of the rooms that a provider follows
+    #[command(subcommand)]
+    Heads(Heads),
+    /// Find out whether hubs showed two providers different histories: two files of `nave heads export`
+    CompareHeads(CompareHeads),
 }
 
 #[derive(Args)]
@@ -78,8 +83,40 @@ struct Serve {
     config: PathBuf,
 }
 
+#[derive(Subcommand)]
+enum Heads {
+    /// Ask the hubs of all rooms that a running provider follows, and print what they sign: one JSON object a line
+    Export(ExportHeads),
+}
+
+#[derive(Args)]
+struct ExportHeads {
+    /// The provider's configuration, with the token of a moderator in `[client]`
+    #[arg(long, env = "NAVE_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+    /// After the last entry whose number is a multiple of N: providers that ask at different times get heads to compare
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    step: u32,
+}
+
+/// Exit status: 0, nothing contradicts; 1, a hub signed two histories, printed one contradiction a line; 2, the input cannot
+/// be judged
+#[derive(Args)]
+struct CompareHeads {
+    /// What one provider exported
+    one: PathBuf,
+    /// What another did
+    other: PathBuf,
+    /// A hub's key: what its directory document has in hubSenders for cipher suite 1; once for each hub
+    #[arg(long = "hub", value_name = "DOMAIN=HEX", required = true)]
+    hubs: Vec<heads::HubKey>,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Command::CompareHeads(compare) = arguments.command {
+        return compare_heads(&compare);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime
         .map_err(anyhow::Error::from)
@@ -90,6 +127,12 @@ fn main() -> ExitCode {
                 Box::pin(provider::serve(Config::load(&serve.config)?)).await?;
                 Ok(true)
             }),
+            Command::Heads(Heads::Export(export)) => {
+                let mut out = std::io::stdout().lock();
+                runtime.block_on(heads::export(&Config::load(&export.config)?, export.step, &mut out))?;
+                Ok(true)
+            }
+            Command::CompareHeads(_) => unreachable!("it needs no runtime"),
         });
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -97,6 +140,28 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("nave: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// See [`CompareHeads`].
+fn compare_heads(compare: &CompareHeads) -> ExitCode {
+    let compared = heads::compare(&compare.one, &compare.other, &compare.hubs);
+    let printed = compared.and_then(|contradictions| {
+        for contradiction in &contradictions {
+            println!("{}", serde_json::to_string(contradiction)?);
+        }
+        Ok(contradictions.len())
+    });
+    match printed {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(found) => {
+            eprintln!("nave: {found} contradictions");
+            ExitCode::from(1)
+        }
+        Err(error) => {
+            eprintln!("nave: {error:#}");
+            ExitCode::from(2)
         }
     }
 }

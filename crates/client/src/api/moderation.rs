@@ -1,8 +1,10 @@
-//! Reports of abuse: made by users, read by the moderators of the provider whose room it was.
+//! Reports of abuse: made by users, read by the moderators of the provider whose room it was; and what moderators alone may
+//! ask.
 
 use bytes::Bytes;
 use mimi::{ClientUri, RoomUri};
 use proto::hub::{CloseAbuseRequest, ListAbuseRequest, ListAbuseResponse};
+use proto::provider::{ExportHeadsCall, ExportHeadsPage};
 
 use super::{Api, ApiError, outcome, room_call};
 
@@ -27,5 +29,15 @@ impl Api {
         let request = CloseAbuseRequest { id: id.to_owned() };
         self.moderation.clone().close_abuse(request).await?;
         Ok(())
+    }
+
+    /// Heads that hubs sign of the rooms that this provider follows, those behind `after` (empty: from the beginning): after
+    /// the last entry whose number is a multiple of `step`, or after the last one where that is 0.
+    pub async fn export_heads(&self, after: &str, step: u32) -> Result<ExportHeadsPage, ApiError> {
+        let call = ExportHeadsCall {
+            after: after.to_owned(),
+            step,
+        };
+        Ok(self.moderation.clone().export_heads(call).await?.into_inner())
     }
 }

@@ -34,6 +34,8 @@ pub struct InboxHead {
     pub seq: Seq,
     /// The chain after that entry.
     pub chain: Chain,
+    /// Entries stored since then of which the hub's seq is not known, or does not follow: `seq` is behind by some.
+    pub unnumbered: u64,
 }
 
 impl Default for InboxHead {
@@ -42,6 +44,7 @@ impl Default for InboxHead {
             next: InboxPosition::FIRST,
             seq: Seq(0),
             chain: Chain::default(),
+            unnumbered: 0,
         }
     }
 }
@@ -83,6 +86,29 @@ struct HeadRow {
     seq: u64,
     #[prost(bytes = "bytes", tag = "3")]
     chain: Bytes,
+    #[prost(uint64, tag = "4")]
+    unnumbered: u64,
+}
+
+impl TryFrom<HeadRow> for InboxHead {
+    type Error = FollowerError;
+
+    fn try_from(row: HeadRow) -> Result<Self, FollowerError> {
+        let chain = row.chain[..].try_into();
+        Ok(Self {
+            next: InboxPosition(row.next),
+            seq: Seq(row.seq),
+            chain: Chain(chain.map_err(|_| FollowerError::Damaged("not a chain"))?),
+            unnumbered: row.unnumbered,
+        })
+    }
+}
+
+/// A head that a hub signed, as octets that nobody here looks into.
+#[derive(Clone, PartialEq, Message)]
+struct SignedRow {
+    #[prost(bytes = "bytes", tag = "1")]
+    head: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -122,15 +148,41 @@ impl Inboxes<'_> {
         let Some(octets) = self.0.get(&keys::head(room)).await? else {
             return Ok(InboxHead::default());
         };
-        let row: HeadRow = value::decode(&octets)?;
-        let chain = row.chain[..]
-            .try_into()
-            .map_err(|_| FollowerError::Damaged("not a chain"))?;
-        Ok(InboxHead {
-            next: InboxPosition(row.next),
-            seq: Seq(row.seq),
-            chain: Chain(chain),
-        })
+        value::decode::<HeadRow>(&octets)?.try_into()
+    }
+
+    /// The rooms that have inboxes, up to `limit`, those after `after`, and where each inbox stands.
+    pub async fn rooms(
+        &self,
+        after: Option<&RoomUri>,
+        limit: usize,
+    ) -> Result<Vec<(RoomUri, InboxHead)>, FollowerError> {
+        let prefix = keys::heads();
+        let mut range = prefix.prefix();
+        if let Some(after) = after {
+            range.begin = [&keys::head(after)[..], &[0]].concat().into();
+        }
+        let rows = self.0.snapshot_range(range, limit, false).await?;
+        let room = |(key, octets): (Bytes, Bytes)| {
+            let room = keys::last_text(&key, prefix.len()).and_then(|text| text.parse().ok());
+            let room = room.ok_or(FollowerError::Damaged("not a room"))?;
+            Ok((room, value::decode::<HeadRow>(&octets)?.try_into()?))
+        };
+        rows.into_iter().map(room).collect()
+    }
+
+    /// The last head of the room that its hub signed and that was kept.
+    pub async fn signed_head(&self, room: &RoomUri) -> Result<Option<Bytes>, FollowerError> {
+        let Some(octets) = self.0.get(&keys::signed_head(room)).await? else {
+            return Ok(None);
+        };
+        Ok(Some(value::decode::<SignedRow>(&octets)?.head))
+    }
+
+    /// Keeps a signed head in the place of the one before.
+    pub fn put_signed_head(&mut self, room: &RoomUri, head: Bytes) {
+        let row = SignedRow { head };
+        self.0.set(keys::signed_head(room), value::encode(&row));
     }
 
     /// Moves it.
@@ -140,6 +192,7 @@ impl Inboxes<'_> {
             next: head.next.0,
             seq: head.seq.0,
             chain,
+            unnumbered: head.unnumbered,
         };
         self.0.set(keys::head(room), value::encode(&row));
     }

@@ -101,8 +101,16 @@ pub(super) fn claim(digest: &Digest) -> Vec<u8> {
     Key::table(b'a').octets(&digest.0).into_octets()
 }
 
+pub(super) fn heads() -> Key {
+    Key::table(b'h')
+}
+
 pub(super) fn head(room: &RoomUri) -> Vec<u8> {
-    Key::table(b'h').text(room.as_str()).into_octets()
+    heads().text(room.as_str()).into_octets()
+}
+
+pub(super) fn signed_head(room: &RoomUri) -> Vec<u8> {
+    Key::table(b'e').text(room.as_str()).into_octets()
 }
 
 pub(super) fn inbox(room: &RoomUri) -> Key {

@@ -153,3 +153,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn b_1_w_7_an_answer_of_items_is_of_one_room_in_a_row_and_counted_before_it_is_decoded() {
+    const ROOM: &str = "mimi://a.example/r/x";
+    let item = |seq: u64| Item {
+        offset: 10 * seq,
+        room: ROOM.to_owned(),
+        seq,
+        previous_seq: seq - 1,
+        chain: Bytes::from_static(&[1; 32]),
+        recipient_set: Bytes::from_static(&[2; 16]),
+        epoch: 1,
+        body: Some(item::Body::Digest(Bytes::from_static(&[3; 32]))),
+    };
+    let read = |items: Vec<Item>| {
+        let events = RoomEvents {
+            items,
+            head: Bytes::from_static(b"signed"),
+        };
+        let read = decode_room_events(events.encode_to_vec().into(), ROOM);
+        assert!(read.as_ref().is_none_or(|read| *read == events));
+        read.is_some()
+    };
+    assert!(read(Vec::new()));
+    assert!(read((7..=9).map(item).collect()));
+    assert!(read((1..=ITEMS_MAX as u64).map(item).collect()));
+    assert!(!read((1..=ITEMS_MAX as u64 + 1).map(item).collect()));
+    assert!(!read(vec![Item::default(); 100_000]));
+    assert!(!read(vec![item(7), item(9)]) && !read(vec![item(7), item(7)]) && !read(vec![item(7), item(6)]));
+    let elsewhere = Item {
+        room: "mimi://a.example/r/y".to_owned(),
+        ..item(8)
+    };
+    let shapeless = Item { body: None, ..item(8) };
+    assert!(!read(vec![item(7), elsewhere]) && !read(vec![item(7), shapeless]));
+    assert_eq!(decode_room_events(Bytes::from_static(b"garbage"), ROOM), None);
+}

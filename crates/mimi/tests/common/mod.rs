@@ -1,6 +1,7 @@
 //! Samples of every decodable value, small enough that thousands are made in a moment.
 #![allow(clippy::unwrap_used, dead_code, reason = "tests, of which each uses a part")]
 
+pub(crate) mod catch_up;
 pub(crate) mod content;
 pub(crate) mod mls;
 pub(crate) mod policies;

@@ -32,7 +32,7 @@ async fn e_3_e_7_a_notification_goes_to_the_rooms_endpoint() {
     let room = ROOM.parse().unwrap();
     let answer = world
         .peers
-        .notify(&provider("b.example"), &room, Bytes::from_static(b"entry"))
+        .notify(&provider("b.example"), &room, Bytes::from_static(b"entry"), (7, 7))
         .await
         .unwrap();
     assert!(succeeded(&answer), "any 2xx is what the draft calls 201 Accepted");

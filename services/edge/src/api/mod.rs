@@ -4,6 +4,7 @@
 mod assets;
 mod contacts;
 mod events;
+mod heads;
 mod key_packages;
 mod moderation;
 mod names;

@@ -1,4 +1,5 @@
-//! Moderation: the inbox of reports of abuse in our rooms, for the users whom the provider trusts with it.
+//! Moderation: the inbox of reports of abuse in our rooms, and what hubs signed, for the users whom the provider trusts with
+//! it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 use mimi::UserUri;
 use proto::hub::{CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse};
 use proto::provider::moderation_server::Moderation as ModerationService;
+use proto::provider::{ExportHeadsCall, ExportHeadsPage};
 use tonic::{Request, Response, Status};
 
 use super::{status, user};
@@ -40,5 +42,11 @@ impl ModerationService for Moderation {
         let mut hub = self.federation.hubs.any();
         let closed = self.federation.in_time(hub.close_abuse(request.into_inner())).await;
         closed.map(Response::new).map_err(status)
+    }
+
+    async fn export_heads(&self, request: Request<ExportHeadsCall>) -> Result<Response<ExportHeadsPage>, Status> {
+        self.admit(&request)?;
+        let exported = self.federation.export_heads(request.into_inner()).await;
+        exported.map(Response::new).map_err(status)
     }
 }

@@ -17,10 +17,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::{Endpoint, Federation};
 use crate::assets::{self, AssetBody, Assets, full};
 use crate::rates::AssetWay;
-use crate::reply::Reply;
+use crate::reply::{Reply, Span};
 
 /// How long others may keep our directory document.
 const DIRECTORY_AGE: &str = "max-age=3600";
+
+const ROOM_SEQ: header::HeaderName = header::HeaderName::from_static(peer::ROOM_SEQ);
+const ROOM_HEAD: header::HeaderName = header::HeaderName::from_static(peer::ROOM_HEAD);
 
 /// Bodies are counted in units of this.
 const KIB: usize = 1024;
@@ -136,8 +139,12 @@ impl Https {
         self.host(&request)?;
         let source = source(peer, request.headers())?;
         self.federation.rates.admit(&source, endpoint)?;
+        let numbers = numbers(request.headers());
         let (body, _held) = self.body(request, endpoint.body_bytes_max()).await?;
-        Ok(self.federation.answer(&source, endpoint, &target, body).await)
+        let federation = &self.federation;
+        Ok(federation
+            .answer_numbered(&source, endpoint, &target, body, numbers)
+            .await)
     }
 
     /// Host (HTTP/1.1) or `:authority` (HTTP/2) must name us; the port is ignored.
@@ -202,6 +209,12 @@ pub(super) fn source(peer: &Peer, headers: &HeaderMap) -> Result<Provider, Reply
     }
 }
 
+/// `Mimi-Room-Seq: first-last`. Whatever else stands there says nothing.
+fn numbers(headers: &HeaderMap) -> Option<(u64, u64)> {
+    let (first, last) = headers.get(ROOM_SEQ)?.to_str().ok()?.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
 /// `From: mimi@DOMAIN` (E-2).
 fn from(headers: &HeaderMap) -> Result<Provider, Reply> {
     let mut values = headers.get_all(header::FROM).iter();
@@ -238,6 +251,13 @@ pub(super) fn response(reply: Reply) -> Response<AssetBody> {
     }
     if let Some(seconds) = reply.retry_after_seconds() {
         headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if let Some(Span { seqs, head }) = reply.span {
+        headers.insert(ROOM_HEAD, head.into());
+        let seqs = seqs.and_then(|(first, last)| format!("{first}-{last}").parse().ok());
+        if let Some(seqs) = seqs {
+            headers.insert(ROOM_SEQ, seqs);
+        }
     }
     if reply.status == 405 {
         headers.insert(header::ALLOW, const { header::HeaderValue::from_static("POST") });

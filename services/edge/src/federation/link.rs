@@ -83,9 +83,10 @@ impl link::Service for LinkService {
                 hub: hub.as_str().to_owned(),
                 ledger: Bytes::copy_from_slice(&ledger),
                 deliver: Some(deliver),
+                as_is: false,
+                as_is_rooms: Vec::new(),
             };
-            let mut follower = self.0.follower.clone();
-            let answer = self.0.in_time(follower.deliver(delivery)).await;
+            let answer = self.0.store(delivery).await;
             let status = answer.as_ref().map_or_else(|reply| reply.status, |_| 200);
             self.0.metrics.answered("deliver", "link", status, since);
             answer.map_err(|_| Unavailable)?

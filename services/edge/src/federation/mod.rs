@@ -1,8 +1,10 @@
 //! One function from (provider, request) to answer, whatever brought the request: checks of shape and identity here,
 //! decisions behind. A room that does not exist answers as one that refuses a stranger.
 
+mod catch_up;
 mod consent;
 mod downloads;
+mod gaps;
 mod https;
 mod key_material;
 mod link;
@@ -58,10 +60,14 @@ pub(crate) enum Endpoint {
     IdentifierQuery,
     /// §5.9
     ReportAbuse,
+    /// Catch-up.
+    RoomEvents,
+    /// Catch-up.
+    RoomHeads,
 }
 
 impl Endpoint {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::KeyMaterial,
         Self::Update,
         Self::SubmitMessage,
@@ -71,6 +77,8 @@ impl Endpoint {
         Self::UpdateConsent,
         Self::IdentifierQuery,
         Self::ReportAbuse,
+        Self::RoomEvents,
+        Self::RoomHeads,
     ];
 
     /// As the directory lists it.
@@ -85,6 +93,8 @@ impl Endpoint {
             Self::UpdateConsent => peer::Endpoint::UpdateConsent,
             Self::IdentifierQuery => peer::Endpoint::IdentifierQuery,
             Self::ReportAbuse => peer::Endpoint::ReportAbuse,
+            Self::RoomEvents => peer::Endpoint::RoomEvents,
+            Self::RoomHeads => peer::Endpoint::RoomHeads,
         }
     }
 
@@ -103,7 +113,7 @@ impl Endpoint {
             Self::KeyMaterial | Self::Update | Self::SubmitMessage | Self::GroupInfo | Self::ReportAbuse => {
                 BODY_BYTES_MAX
             }
-            Self::IdentifierQuery => QUERY_BYTES_MAX,
+            Self::IdentifierQuery | Self::RoomEvents | Self::RoomHeads => QUERY_BYTES_MAX,
             Self::RequestConsent | Self::UpdateConsent => CONSENT_BYTES_MAX,
         }
     }
@@ -126,8 +136,20 @@ pub(crate) struct Federation {
 impl Federation {
     /// Answers one request of `source`, who has proved to be that provider and been admitted by [`Rates`]. `target` is
     /// the identifier in the request's URI.
-    #[tracing::instrument(name = "edge.answer", skip_all, fields(endpoint = endpoint.name(), provider = %source))]
     pub(crate) async fn answer(&self, source: &Provider, endpoint: Endpoint, target: &str, body: Bytes) -> Reply {
+        self.answer_numbered(source, endpoint, target, body, None).await
+    }
+
+    /// The same, of a body of which `numbers` are those of the first entry and of the last.
+    #[tracing::instrument(name = "edge.answer", skip_all, fields(endpoint = endpoint.name(), provider = %source))]
+    pub(crate) async fn answer_numbered(
+        &self,
+        source: &Provider,
+        endpoint: Endpoint,
+        target: &str,
+        body: Bytes,
+        numbers: Option<(u64, u64)>,
+    ) -> Reply {
         if *source != self.us {
             self.heard.of(source);
         }
@@ -138,11 +160,13 @@ impl Federation {
             Endpoint::KeyMaterial => self.key_material(source, target, body).await,
             Endpoint::Update => self.update(source, target, body).await,
             Endpoint::SubmitMessage => self.submit(source, target, body).await,
-            Endpoint::Notify => self.notify(source, target, body).await,
+            Endpoint::Notify => self.notify(source, target, body, numbers).await,
             Endpoint::GroupInfo => self.group_info(source, target, body).await,
             Endpoint::RequestConsent | Endpoint::UpdateConsent => self.consent(source, endpoint, target, body).await,
             Endpoint::IdentifierQuery => self.identifier_query(source, target, body).await,
             Endpoint::ReportAbuse => self.report_abuse(source, target, body).await,
+            Endpoint::RoomEvents => self.room_events(source, target, body).await,
+            Endpoint::RoomHeads => self.room_heads(source, target, body).await,
         };
         answer.unwrap_or_else(|refused| refused)
     }
@@ -189,7 +213,13 @@ impl Federation {
     }
 
     /// F-42: only a room's hub brings its entries.
-    async fn notify(&self, source: &Provider, target: &str, body: Bytes) -> Result<Reply, Reply> {
+    async fn notify(
+        &self,
+        source: &Provider,
+        target: &str,
+        body: Bytes,
+        numbers: Option<(u64, u64)>,
+    ) -> Result<Reply, Reply> {
         let room = room(target)?;
         if room.provider() != source {
             return Err(Reply::refused(403, "only a room's hub may notify of it"));
@@ -199,6 +229,8 @@ impl Federation {
             hub: source.as_str().to_owned(),
             room: room.as_str().to_owned(),
             body,
+            first_seq: numbers.map_or(0, |(first, _)| first),
+            last_seq: numbers.map_or(0, |(_, last)| last),
         };
         let mut follower = self.follower.clone();
         self.in_time(follower.notify(request)).await?;

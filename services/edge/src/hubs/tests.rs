@@ -9,7 +9,10 @@ use std::sync::Mutex;
 use futures::{Stream, stream};
 use hyper_util::rt::TokioIo;
 use proto::hub::hub_server::{Hub, HubServer};
-use proto::hub::{CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomResponse};
+use proto::hub::{
+    CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomEventsCall, RoomEventsReply,
+    RoomHeadsCall, RoomHeadsReply, RoomResponse,
+};
 use proto::hub::{NumberedRequest, NumberedResponse, WakeResponse};
 use tokio::sync::watch;
 use tonic::transport::{Endpoint, Server};
@@ -85,6 +88,14 @@ impl Hub for Node {
 
     async fn close_abuse(&self, _: Request<CloseAbuseRequest>) -> Result<Response<CloseAbuseResponse>, Status> {
         Ok(Response::new(CloseAbuseResponse {}))
+    }
+
+    async fn room_heads(&self, _: Request<RoomHeadsCall>) -> Result<Response<RoomHeadsReply>, Status> {
+        Ok(Response::new(RoomHeadsReply::default()))
+    }
+
+    async fn room_events(&self, _: Request<RoomEventsCall>) -> Result<Response<RoomEventsReply>, Status> {
+        Ok(Response::new(RoomEventsReply::default()))
     }
 }
 

@@ -16,6 +16,8 @@ fn nothing_asked(world: &World) -> bool {
         && world.follower.claimed.asked().is_empty()
         && world.follower.consent_received.asked().is_empty()
         && world.follower.queried.asked().is_empty()
+        && world.hub.4.asked().is_empty()
+        && world.hub.5.asked().is_empty()
 }
 
 #[tokio::test]
@@ -27,6 +29,7 @@ async fn e_7_bodies_that_do_not_decode_are_answered_400() {
         &mut rates.update_consent,
         &mut rates.identifier_query,
         &mut rates.report_abuse,
+        &mut rates.room_heads,
     ] {
         *rate = Rate::new(10_000, 10_000);
     }
@@ -68,7 +71,7 @@ async fn e_8_bodies_above_the_limit_are_answered_413_unread() {
         let (allowed, too_large) = match endpoint {
             "notify" => (16 << 20, (16 << 20) + 1),
             "requestConsent" | "updateConsent" => (256 << 10, (256 << 10) + 1),
-            "identifierQuery" => (64 << 10, (64 << 10) + 1),
+            "identifierQuery" | "x-roomEvents" | "x-roomHeads" => (64 << 10, (64 << 10) + 1),
             _ => (8 << 20, (8 << 20) + 1),
         };
         let mut peer = world.peer("b.example").await;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use mimi::abuse::AbuseReport;
+use mimi::catch_up::{RoomEventsForm, RoomEventsRequest, RoomHeadsRequest};
 use mimi::consent::{ConsentEntry, ConsentOperation};
 use mimi::group_info::GroupInfoRequest;
 use mimi::identifier::{IdentifierRequest, QueryElement, Search};
@@ -131,8 +132,27 @@ pub fn report(reporter: &str) -> Bytes {
     report.encode().into()
 }
 
+/// The entries behind the seventh.
+pub fn room_events(form: RoomEventsForm) -> Bytes {
+    let request = RoomEventsRequest {
+        after_seq: 7,
+        max: 100,
+        form,
+    };
+    request.encode().into()
+}
+
+/// Where does the room stand?
+pub fn room_heads() -> Bytes {
+    let request = RoomHeadsRequest {
+        rooms: vec![uri(ROOM)],
+        step: 0,
+    };
+    request.encode().into()
+}
+
 /// One good request of b.example for each endpoint of a.example: name, target, body.
-pub fn one_of_each() -> [(&'static str, &'static str, Bytes); 9] {
+pub fn one_of_each() -> [(&'static str, &'static str, Bytes); 11] {
     let alice = "mimi://a.example/u/alice";
     let bob = "mimi://b.example/u/bob";
     [
@@ -157,5 +177,7 @@ pub fn one_of_each() -> [(&'static str, &'static str, Bytes); 9] {
         ),
         ("identifierQuery", "a.example", query()),
         ("reportAbuse", ROOM, report(bob)),
+        ("x-roomEvents", ROOM, room_events(RoomEventsForm::Messages)),
+        ("x-roomHeads", "a.example", room_heads()),
     ]
 }

@@ -40,6 +40,8 @@ async fn e_3_e_5_the_directory_lists_what_works_and_nothing_else() {
         "identifierQuery": at("identifierQuery/{domain}"),
         "reportAbuse": at("reportAbuse/{roomId}"),
         "proxyDownload": at("proxyDownload/{downloadUrl}"),
+        "x-roomEvents": at("x-roomEvents/{roomId}"),
+        "x-roomHeads": at("x-roomHeads/{domain}"),
         "ohttpGateway": format!("https://a.example:{}/.well-known/ohttp-gateway", world.https.port()),
         "hubSenders": {"1": hex::encode("hub sender"), "3": hex::encode("another")},
         "naveLink": world.link.to_string(),

@@ -7,6 +7,7 @@ mod assets;
 mod bad_input;
 mod bodies;
 mod bucket;
+mod catch_up;
 mod consent;
 mod contacts;
 mod federation;

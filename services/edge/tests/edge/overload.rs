@@ -172,6 +172,8 @@ async fn e_9_who_floods_an_endpoint_meets_429_before_any_work() {
         &mut rates.update_consent,
         &mut rates.identifier_query,
         &mut rates.report_abuse,
+        &mut rates.room_events,
+        &mut rates.room_heads,
     ] {
         *rate = once;
     }
@@ -180,6 +182,8 @@ async fn e_9_who_floods_an_endpoint_meets_429_before_any_work() {
     let asked = || {
         let follower = &world.follower;
         world.hub.0.asked().len()
+            + world.hub.4.asked().len()
+            + world.hub.5.asked().len()
             + follower.claimed.asked().len()
             + follower.notified.asked().len()
             + follower.queried.asked().len()

@@ -1,29 +1,33 @@
 //! A hub, a follower and other providers that record what they are asked and say what they are told to.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use hyper_util::rt::TokioIo;
-use mimi::Provider;
+use mimi::catch_up::RoomHead;
+use mimi::mls::{CipherSuite, ExternalSender};
+use mimi::{Encode as _, Provider};
 use nave_edge::{AssetBody, FetchError, Relay, Unreachable, asset_body};
 use peer::{AssetUrl, Wanted};
 use proto::follower::follower_server::{Follower, FollowerServer};
 use proto::follower::{
-    ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivery, Done, Event, EventsRequest, FollowRequest,
-    Granted, ListConsentsRequest, ListConsentsResponse, NotifyRequest, PositionRequest, Profile, Pseudonym,
+    ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivered, Delivery, Done, Event, EventsRequest,
+    FillRequest, FillResponse, FollowRequest, Gap, Granted, KeepHeadsRequest, ListConsentsRequest,
+    ListConsentsResponse, ListHeadsRequest, ListHeadsResponse, NotifyRequest, PositionRequest, Profile, Pseudonym,
     PseudonymAnswer, QueryRequest, QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse,
     SetProfileRequest, UploadRequest, UploadResponse, events_request,
 };
 use proto::hub::hub_server::{Hub, HubServer};
 use proto::hub::{
-    AbuseCase, CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomRequest, RoomResponse,
-    ShardMap, ShardsRequest, WakeRequest, WakeResponse, room_response::Outcome,
+    AbuseCase, CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomEventsCall,
+    RoomEventsReply, RoomHeadsCall, RoomHeadsReply, RoomRequest, RoomResponse, ShardMap, ShardsRequest, WakeRequest,
+    WakeResponse, room_events_reply, room_heads_reply, room_response::Outcome,
 };
 use proto::hub::{NumberedRequest, NumberedResponse};
-use proto::link::{Acknowledge, Answer, Call, Position};
+use proto::link::{Acknowledge, Answer, Call, Item, Position, RoomEvents};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint, Server};
@@ -80,7 +84,26 @@ pub struct FakeHub(
     pub Script<ListAbuseRequest, Status>,
     pub Script<CloseAbuseRequest, Status>,
     pub Script<WakeRequest, Status>,
+    pub Script<RoomHeadsCall, room_heads_reply::Outcome>,
+    pub Script<RoomEventsCall, room_events_reply::Outcome>,
 );
+
+/// What a hub answers about a room of a.example whose last entry is `head`.
+pub fn events(head: u64, items: Vec<Item>) -> RoomEvents {
+    let head = RoomHead {
+        room: crate::bodies::uri(crate::bodies::ROOM),
+        ledger: [7; 16],
+        seq: head,
+        chain: [1; 32],
+        epoch: 1,
+        cipher_suite: 1,
+        signature: Bytes::from_static(b"signature"),
+    };
+    RoomEvents {
+        items,
+        head: head.encode().into(),
+    }
+}
 
 pub struct Shared<T>(pub Arc<T>);
 
@@ -118,6 +141,20 @@ impl Hub for Shared<FakeHub> {
         Err(Status::unimplemented("calls"))
     }
 
+    async fn room_heads(&self, request: Request<RoomHeadsCall>) -> Result<Response<RoomHeadsReply>, Status> {
+        let said = self.0.4.take(request.into_inner());
+        let heads = || room_heads_reply::Outcome::Response(Bytes::from_static(b"heads"));
+        let outcome = Some(said.unwrap_or_else(heads));
+        Ok(Response::new(RoomHeadsReply { outcome }))
+    }
+
+    async fn room_events(&self, request: Request<RoomEventsCall>) -> Result<Response<RoomEventsReply>, Status> {
+        let said = self.0.5.take(request.into_inner());
+        let none = || room_events_reply::Outcome::Events(events(99, Vec::new()));
+        let outcome = Some(said.unwrap_or_else(none));
+        Ok(Response::new(RoomEventsReply { outcome }))
+    }
+
     type ShardsStream = futures::stream::Pending<Result<ShardMap, Status>>;
 
     async fn shards(&self, _: Request<ShardsRequest>) -> Result<Response<Self::ShardsStream>, Status> {
@@ -136,6 +173,11 @@ pub struct FakeFollower {
     pub notified: Script<NotifyRequest, Status>,
     pub claimed: Script<ClaimRequest, Status>,
     pub delivered: Script<Delivery, Status>,
+    /// What it says that it lacks, one for each delivery.
+    pub gaps: Mutex<VecDeque<Gap>>,
+    pub filled: Script<FillRequest, Status>,
+    pub heads_kept: Script<KeepHeadsRequest, Status>,
+    pub heads_listed: Script<ListHeadsRequest, ListHeadsResponse>,
     pub uploaded: Script<UploadRequest, Status>,
     pub followed: Script<(FollowRequest, bool), Status>,
     pub consent_received: Script<ConsentReceipt, Status>,
@@ -156,7 +198,7 @@ fn or_refuse<T>(said: Option<Status>, answer: T) -> Result<Response<T>, Status> 
 
 #[tonic::async_trait]
 impl Follower for Shared<FakeFollower> {
-    async fn deliver(&self, request: Request<Delivery>) -> Result<Response<Acknowledge>, Status> {
+    async fn deliver(&self, request: Request<Delivery>) -> Result<Response<Delivered>, Status> {
         let delivery = request.into_inner();
         let deliver = delivery.deliver.clone().unwrap();
         let acknowledge = Acknowledge {
@@ -164,7 +206,32 @@ impl Follower for Shared<FakeFollower> {
             next_offset: deliver.items.last().unwrap().offset + 1,
             refused: Vec::new(),
         };
-        or_refuse(self.0.delivered.take(delivery), acknowledge)
+        // Whoever is told to take it as it is lacks nothing.
+        let as_is = delivery.as_is || !delivery.as_is_rooms.is_empty();
+        let gap = (!as_is).then(|| self.0.gaps.lock().unwrap().pop_front()).flatten();
+        let delivered = Delivered {
+            acknowledge: Some(acknowledge),
+            gap,
+        };
+        or_refuse(self.0.delivered.take(delivery), delivered)
+    }
+
+    async fn fill(&self, request: Request<FillRequest>) -> Result<Response<FillResponse>, Status> {
+        let request = request.into_inner();
+        let filled = FillResponse {
+            seq: request.items.last().map_or(0, |item| item.seq),
+            broken: false,
+        };
+        or_refuse(self.0.filled.take(request), filled)
+    }
+
+    async fn keep_heads(&self, request: Request<KeepHeadsRequest>) -> Result<Response<Done>, Status> {
+        or_refuse(self.0.heads_kept.take(request.into_inner()), Done {})
+    }
+
+    async fn list_heads(&self, request: Request<ListHeadsRequest>) -> Result<Response<ListHeadsResponse>, Status> {
+        let listed = self.0.heads_listed.take(request.into_inner());
+        Ok(Response::new(listed.unwrap_or_default()))
     }
 
     async fn position(&self, request: Request<PositionRequest>) -> Result<Response<Position>, Status> {
@@ -302,6 +369,8 @@ pub struct FakePeers {
     pub fetched: Script<(String, Wanted), Keeper>,
     pub proxied: Script<(Provider, String, Wanted), Keeper>,
     pub oblivious: Script<(Provider, Option<Bytes>), Result<Answer, Unreachable>>,
+    /// The hubs' keys.
+    pub senders: Mutex<BTreeMap<(Provider, CipherSuite), ExternalSender>>,
 }
 
 fn said(answer: Option<Result<Answer, Unreachable>>) -> Result<Answer, Unreachable> {
@@ -323,6 +392,10 @@ fn kept(keeper: Option<Keeper>, url: &AssetUrl, wanted: &Wanted) -> Result<http:
 impl Relay for FakePeers {
     async fn request(&self, to: &Provider, call: Call) -> Result<Answer, Unreachable> {
         said(self.calls.take((to.clone(), call)))
+    }
+
+    fn hub_sender(&self, of: &Provider, suite: CipherSuite) -> Option<ExternalSender> {
+        self.senders.lock().unwrap().get(&(of.clone(), suite)).cloned()
     }
 
     fn holder(&self, url: &AssetUrl) -> Option<Provider> {

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod catch_up;
 mod comings;
 mod contents;
 mod failures;
