@@ -112,7 +112,7 @@ impl Courier<'_> {
                 return Ok(());
             }
             for entry in entries.into_iter().take(read) {
-                if !window.push(Arc::new(entry), self.provider) {
+                if !window.push(Arc::new(entry.into()), self.provider) {
                     return Ok(());
                 }
             }

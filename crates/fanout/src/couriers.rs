@@ -9,7 +9,6 @@ use mimi::Provider;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use route::ShardId;
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +17,7 @@ use crate::courier;
 use crate::follower::Follower;
 use crate::metrics::Metrics;
 use crate::tail::Tail;
-use crate::{Due, Options, Resting, Transport, backoff};
+use crate::{Due, Entry, Options, Plane, Resting, Transport, backoff};
 
 /// What is read of the log at a time while the tail is loaded.
 const LOAD: ReadLimit = ReadLimit {
@@ -45,7 +44,7 @@ pub struct Opening {
     /// How entries leave.
     pub transport: Arc<dyn Transport>,
     /// Where the courier tasks run.
-    pub runtime: Handle,
+    pub plane: Plane,
     /// Seeds the jitter.
     pub seed: u64,
     /// Where it is told which followers wait.
@@ -102,7 +101,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) metrics: Metrics,
     pub(crate) stop: CancellationToken,
-    runtime: Handle,
+    plane: Plane,
     changed: Notify,
     state: Mutex<State>,
 }
@@ -161,7 +160,7 @@ impl Couriers {
             tail_start,
             cursors,
             transport,
-            runtime,
+            plane,
             seed,
             resting,
             options,
@@ -190,7 +189,7 @@ impl Couriers {
             let entries = ledger.read_log(shard, from, LOAD).await?;
             assert!(!entries.is_empty(), "the log ends below its head");
             for entry in entries.into_iter().filter(|entry| entry.offset < head) {
-                state.push(Arc::new(entry));
+                state.push(Arc::new(entry.into()));
             }
         }
         let shared = Arc::new(Shared {
@@ -201,7 +200,7 @@ impl Couriers {
             options,
             metrics: Metrics::new(shard),
             stop: CancellationToken::new(),
-            runtime,
+            plane,
             changed: Notify::new(),
             state: Mutex::new(state),
         });
@@ -211,7 +210,8 @@ impl Couriers {
     }
 
     /// Hands over entries that are durable, in the order of the log.
-    pub fn release(&self, entries: impl IntoIterator<Item = Arc<LogEntry>>) {
+    pub fn release(&self, entries: impl IntoIterator<Item = LogEntry>) {
+        let entries: Vec<Arc<Entry>> = entries.into_iter().map(|entry| Arc::new(entry.into())).collect();
         let behind = {
             let mut state = self.shared.lock();
             for entry in entries {
@@ -304,7 +304,7 @@ impl Drop for Couriers {
 }
 
 impl State {
-    fn push(&mut self, entry: Arc<LogEntry>) {
+    fn push(&mut self, entry: Arc<Entry>) {
         let offset = entry.offset.0;
         for recipient in &entry.recipients.0 {
             if !self.followers.contains_key(&recipient.provider) {
@@ -410,7 +410,8 @@ impl Shared {
 
     fn start(self: &Arc<Self>, behind: Vec<(Provider, Arc<Notify>)>) {
         for (provider, wake) in behind {
-            self.runtime.spawn(courier::run(self.clone(), provider, wake));
+            let runtime = self.plane.of(&provider);
+            runtime.spawn(courier::run(self.clone(), provider.clone(), wake));
         }
     }
 
@@ -519,7 +520,7 @@ impl<'a> Window<'a> {
     }
 
     /// Adds an entry, unless it does not fit. The first always fits.
-    pub(crate) fn push(&mut self, entry: Arc<LogEntry>, to: &Provider) -> bool {
+    pub(crate) fn push(&mut self, entry: Arc<Entry>, to: &Provider) -> bool {
         let bytes = self.bytes + entry.message.len();
         let full = self.items.len() >= self.options.window_entries_max || bytes > self.options.window_bytes_max;
         if full && !self.items.is_empty() {

@@ -9,15 +9,19 @@
 mod backoff;
 mod courier;
 mod couriers;
+mod entry;
 mod follower;
 mod frame;
 mod metrics;
 mod options;
+mod plane;
 mod resting;
 mod tail;
 mod transport;
 
 pub use couriers::{Couriers, Occasion, Opening, Report};
+pub use entry::Entry;
 pub use options::Options;
+pub use plane::Plane;
 pub use resting::Resting;
 pub use transport::{Acknowledged, Due, Failure, Refused, Transport};

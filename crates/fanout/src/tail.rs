@@ -4,12 +4,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ledger::{LogEntry, Offset};
+use ledger::Offset;
+
+use crate::Entry;
 
 #[derive(Debug)]
 pub(crate) struct Tail {
     start: u64,
-    entries: VecDeque<Arc<LogEntry>>,
+    entries: VecDeque<Arc<Entry>>,
     bytes: usize,
 }
 
@@ -32,13 +34,13 @@ impl Tail {
         self.start + self.entries.len() as u64
     }
 
-    pub(crate) fn push(&mut self, entry: Arc<LogEntry>) {
+    pub(crate) fn push(&mut self, entry: Arc<Entry>) {
         assert_eq!(entry.offset.0, self.head(), "the log has no gaps");
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
     }
 
-    pub(crate) fn entry(&self, offset: u64) -> Option<&Arc<LogEntry>> {
+    pub(crate) fn entry(&self, offset: u64) -> Option<&Arc<Entry>> {
         let index = offset.checked_sub(self.start)?;
         self.entries.get(usize::try_from(index).ok()?)
     }

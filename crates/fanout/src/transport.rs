@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ledger::{LogEntry, Offset, Seq, Shown};
+use bytes::Bytes;
+use ledger::{Offset, Seq, Shown};
 use mimi::Provider;
 use route::ShardId;
+
+use crate::Entry;
 
 /// One entry as one follower is due it.
 #[derive(Debug, Clone)]
 pub struct Due {
     /// The entry.
-    pub entry: Arc<LogEntry>,
+    pub entry: Arc<Entry>,
     /// What the follower is shown of it.
     pub shown: Shown,
     /// Seq of the entry of this room that the follower was shown before this one; 0: the first.
@@ -21,7 +24,7 @@ pub struct Due {
 
 impl Due {
     /// The entry as `to` is due it; `None` when it is not.
-    pub fn to(entry: Arc<LogEntry>, to: &Provider) -> Option<Self> {
+    pub fn to(entry: Arc<Entry>, to: &Provider) -> Option<Self> {
         let recipient = entry.recipient(to)?;
         let (shown, previous_seq) = (recipient.shown, entry.previous_seq(recipient));
         Some(Self {
@@ -29,6 +32,11 @@ impl Due {
             shown,
             previous_seq,
         })
+    }
+
+    /// The entry as a field `items` of the link's Deliver, encoded. Followers who are sent the same share the octets.
+    pub fn framed(&self) -> Bytes {
+        self.entry.framed(self.shown, self.previous_seq)
     }
 }
 

@@ -14,6 +14,10 @@ use support::bare::Journal;
 use support::crowd::Crowd;
 use support::figures::{self, Turn};
 
+/// As in `nave-hub`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Turns of hub and bare loop, after one that does not count, unless `ACCEPT_TURNS` says how many.
 const TURNS: usize = 5;
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use actix::Addr;
 use actix::dev::SendError;
-use fanout::{Resting, Transport};
+use fanout::{Plane, Resting, Transport};
 use futures::future::try_join_all;
 use ledger::Ledger;
 use mimi::{Provider, RoomUri};
@@ -37,7 +37,9 @@ pub struct Parts {
     /// Where shards run.
     pub spawner: Arc<dyn Spawner>,
     /// Where couriers run.
-    pub couriers: tokio::runtime::Handle,
+    pub couriers: Plane,
+    /// Where everything runs that is of no shard and no follower.
+    pub runtime: tokio::runtime::Handle,
     /// Seeds the couriers' jitter.
     pub seed: u64,
     /// Limits.
@@ -140,7 +142,7 @@ impl Hub {
         if steward.node().ownership() == Ownership::Sole {
             steward.take_all().await?;
         }
-        let stewarding = Ending(parts.couriers.spawn(steward.clone().run()));
+        let stewarding = Ending(parts.runtime.spawn(steward.clone().run()));
         let (ledger, every) = (parts.ledger, parts.options.dependents_every);
         let inner = Arc::new_cyclic(|inner: &Weak<Inner>| {
             let hub = inner.clone();
@@ -154,7 +156,7 @@ impl Hub {
                 resting,
                 transport: parts.transport,
                 stewarding,
-                _dependents: Ending(parts.couriers.spawn(dependents::run(hub, ledger, dependents, every))),
+                _dependents: Ending(parts.runtime.spawn(dependents::run(hub, ledger, dependents, every))),
                 _threads: parts.spawner,
             }
         });

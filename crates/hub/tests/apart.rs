@@ -68,7 +68,8 @@ async fn world() -> (World, Held) {
         clock: world.clock.clone(),
         keys: world.keys.clone(),
         spawner: Arc::new(held.clone()),
-        couriers: tokio::runtime::Handle::current(),
+        couriers: tokio::runtime::Handle::current().into(),
+        runtime: tokio::runtime::Handle::current(),
         seed: 2,
         options: world.options.clone(),
     });

@@ -122,7 +122,8 @@ impl Cluster {
             clock: Arc::new(clock),
             keys: self.keys.clone(),
             spawner: Arc::new(LocalTasks),
-            couriers: tokio::runtime::Handle::current(),
+            couriers: tokio::runtime::Handle::current().into(),
+            runtime: tokio::runtime::Handle::current(),
             seed: u64::from(name),
             options: Options::default(),
         });

@@ -239,7 +239,8 @@ fn shards_run_on_arbiters_of_their_own() {
             clock: Arc::new(SystemClock),
             keys: keys.clone(),
             spawner: arbiters.clone(),
-            couriers: tokio::runtime::Handle::current(),
+            couriers: tokio::runtime::Handle::current().into(),
+            runtime: tokio::runtime::Handle::current(),
             seed: 1,
             options: Options::default(),
         });

@@ -1,7 +1,6 @@
 //! Writing a shard's log: one fenced transaction at a time, each with effect exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use mimi::{Provider, RoomUri};
@@ -171,7 +170,7 @@ impl ShardLog {
     /// Conflicts, busy stores and unknown results are tried again here, with the same octets, for as long as the tenure
     /// holds. After an error, and after this future was dropped, the log takes nothing more ([`AppendError::Fenced`]):
     /// open it again. Only [`AppendError::TooLarge`] leaves it as it was.
-    pub async fn append(&mut self, tenure: &Tenure, batch: Batch) -> Result<Vec<Arc<LogEntry>>, AppendError> {
+    pub async fn append(&mut self, tenure: &Tenure, batch: Batch) -> Result<Vec<LogEntry>, AppendError> {
         assert_eq!(tenure.shard(), self.shard, "a tenure is of the shard it writes to");
         if !self.settled || tenure.is_lost() {
             return Err(AppendError::Fenced);
@@ -189,7 +188,7 @@ impl ShardLog {
         self.state.followers.extend(plan.followers);
         self.state.cursors.extend(plan.cursors);
         self.rooms.remember(plan.sets);
-        Ok(plan.entries.into_iter().map(Arc::new).collect())
+        Ok(plan.entries)
     }
 
     /// Tries until the plan is known to be durable, or known not to be ours to write.

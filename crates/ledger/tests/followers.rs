@@ -64,7 +64,7 @@ async fn a_recipient_set_is_written_once_and_shown_with_every_entry() {
             &["a.example", "b.example"]
         };
         let entries = log.append(&tenure, message(&log, seq, to)).await.unwrap();
-        live.extend(entries.iter().map(|entry| (**entry).clone()));
+        live.extend(entries);
     }
     assert_eq!(world.keys(b'e').await, 2);
     // Another life of the ledger's reader knows no set yet.
@@ -279,7 +279,7 @@ proptest! {
                 let batch = batch_of(step, &log, &mut seqs);
                 let entries = log.append(&tenure, batch).await.unwrap();
                 assert_eq!(entries.first().map_or(head, |entry| entry.offset), head);
-                live.extend(entries.iter().map(|entry| (**entry).clone()));
+                live.extend(entries);
                 assert_eq!(world.ledger.read_log(SHARD, Offset(0), ALL).await.unwrap(), live);
                 assert_eq!(world.ledger.cursors(SHARD).await.unwrap(), cursors(&log));
                 if step.reopen {

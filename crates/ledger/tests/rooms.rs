@@ -245,11 +245,11 @@ async fn a_large_entry_is_one_row_and_chunks_and_is_read_back_whole() {
     let read = world.ledger.read_log(SHARD, Offset(0), limit).await.unwrap();
     assert_eq!(
         read,
-        [(*live[0]).clone(), (*live[1]).clone()],
+        [live[0].clone(), live[1].clone()],
         "live and read entries are equal, up to the limit"
     );
     let read = world.ledger.read_log(SHARD, Offset(3), limit).await.unwrap();
-    assert_eq!(read, [(*live[3]).clone()], "one entry is always read");
+    assert_eq!(read, [live[3].clone()], "one entry is always read");
     assert_eq!(world.ledger.read_log(SHARD, Offset(4), limit).await.unwrap(), []);
 }
 

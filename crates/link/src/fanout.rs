@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use prost::Message;
-use proto::link::{Acknowledge, Deliver, FollowerFrame, HubFrame, Item, Resume, Want, follower_frame, hub_frame};
+use proto::link::{Acknowledge, FollowerFrame, HubFrame, Resume, Want, follower_frame, hub_frame};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::unwritten;
 use crate::frame::{self, FOLLOWER_BYTES_MAX, FrameReader, ITEMS_MAX, MESSAGE_BYTES_MAX};
+use crate::framed::{Frame, Framed};
 use crate::{Code, LedgerId, Limits, LinkError};
 use line::{Line, State, Turn};
 
@@ -29,7 +29,7 @@ const DELIVER_OVERHEAD: usize = 128;
 #[derive(Debug, Clone)]
 pub struct Fanout {
     shared: Arc<Shared>,
-    outgoing: mpsc::Sender<Bytes>,
+    outgoing: mpsc::Sender<Frame>,
 }
 
 #[derive(Debug)]
@@ -86,14 +86,18 @@ impl Fanout {
     /// Sends `items` of `shard`, in as many frames as the window asks for, each as soon as the credit allows. Returns
     /// when the last is handed to QUIC; whether they became durable is for the [`Delivery`] to say. Calls for one shard
     /// go out one after the other. `items` is not empty and ascends by offset.
-    pub async fn send(&self, shard: u32, items: Vec<Item>, traceparent: &str) -> Result<Delivery, LinkError> {
+    pub async fn send<I>(&self, shard: u32, items: I, traceparent: &str) -> Result<Delivery, LinkError>
+    where
+        I: IntoIterator<Item: Into<Framed>>,
+    {
+        let items: Vec<Framed> = items.into_iter().map(Into::into).collect();
         let (Some(first), Some(last)) = (items.first(), items.last()) else {
             return Err(LinkError::Violation("nothing to deliver"));
         };
-        let (first, last) = (first.offset, last.offset);
+        let (first, last) = (first.offset(), last.offset());
         if let Some(bytes) = items
             .iter()
-            .map(framed_len)
+            .map(Framed::len)
             .find(|bytes| *bytes > self.item_bytes_max())
         {
             let max = self.item_bytes_max();
@@ -106,20 +110,16 @@ impl Fanout {
         }
         let mut items = items.into_iter().peekable();
         while let Some(item) = items.next() {
-            let mut bytes = framed_len(&item);
+            let mut bytes = item.len();
             let mut batch = vec![item];
             while batch.len() < ITEMS_MAX
-                && let Some(item) = items.next_if(|item| bytes + framed_len(item) <= turn.frame_bytes())
+                && let Some(item) = items.next_if(|item| bytes + item.len() <= turn.frame_bytes())
             {
-                bytes += framed_len(&item);
+                bytes += item.len();
                 batch.push(item);
             }
-            let deliver = Deliver {
-                shard,
-                items: batch,
-                traceparent: traceparent.to_owned(),
-            };
-            self.send_within_credit(&line, &mut turn, deliver).await?;
+            let frame = Frame::deliver(shard, batch, traceparent);
+            self.send_within_credit(&line, &mut turn, frame).await?;
         }
         drop(turn);
         Ok(Delivery {
@@ -132,7 +132,10 @@ impl Fanout {
 
     /// [`send`](Self::send), and waits until the follower has all of `items` durably or refuses some for good. A
     /// follower that is alive but does not acknowledge is the caller's to time out.
-    pub async fn deliver(&self, shard: u32, items: Vec<Item>, traceparent: &str) -> Result<Acknowledge, LinkError> {
+    pub async fn deliver<I>(&self, shard: u32, items: I, traceparent: &str) -> Result<Acknowledge, LinkError>
+    where
+        I: IntoIterator<Item: Into<Framed>>,
+    {
         self.send(shard, items, traceparent).await?.acknowledged().await
     }
 
@@ -168,8 +171,7 @@ impl Fanout {
         Ok(state.position)
     }
 
-    async fn send_within_credit(&self, line: &Line, turn: &mut Turn, deliver: Deliver) -> Result<(), LinkError> {
-        let frame = hub_frame(hub_frame::Kind::Deliver(deliver));
+    async fn send_within_credit(&self, line: &Line, turn: &mut Turn, frame: Frame) -> Result<(), LinkError> {
         let bytes = (frame.len() - frame::PREFIX) as u64;
         let bytes_total = turn.sent + bytes;
         if bytes > turn.window {
@@ -186,7 +188,7 @@ impl Fanout {
 
     /// Room for one frame. Nothing awaits between it and what is then accounted and sent, so that a caller that is
     /// cancelled has either sent a frame and accounted for it, or neither.
-    async fn slot(&self) -> Result<mpsc::Permit<'_, Bytes>, LinkError> {
+    async fn slot(&self) -> Result<mpsc::Permit<'_, Frame>, LinkError> {
         tokio::select! {
             biased;
             () = self.shared.ended.cancelled() => Err(self.shared.why()),
@@ -255,18 +257,13 @@ impl Shared {
     }
 }
 
-fn hub_frame(kind: hub_frame::Kind) -> Bytes {
-    frame::encode(&HubFrame { kind: Some(kind) })
+fn hub_frame(kind: hub_frame::Kind) -> Frame {
+    frame::encode(&HubFrame { kind: Some(kind) }).into()
 }
 
-/// Octets of an item within a Deliver.
-fn framed_len(item: &Item) -> usize {
-    let bytes = item.encoded_len();
-    1 + prost::length_delimiter_len(bytes) + bytes
-}
-
-async fn write(mut stream: quinn::SendStream, mut queue: mpsc::Receiver<Bytes>, shared: Arc<Shared>) {
+async fn write(mut stream: quinn::SendStream, mut queue: mpsc::Receiver<Frame>, shared: Arc<Shared>) {
     let mut frames = Vec::with_capacity(OUTGOING_FRAMES);
+    let mut chunks: Vec<Bytes> = Vec::new();
     loop {
         tokio::select! {
             biased;
@@ -280,16 +277,17 @@ async fn write(mut stream: quinn::SendStream, mut queue: mpsc::Receiver<Bytes>, 
                 return;
             },
         }
+        chunks.extend(frames.drain(..).flat_map(|frame| frame.chunks));
         let written = tokio::select! {
             biased;
             () = shared.ended.cancelled() => continue,
-            written = stream.write_all_chunks(&mut frames) => written,
+            written = stream.write_all_chunks(&mut chunks) => written,
         };
         if let Err(error) = written {
             // Why the follower stopped the stream is known to the reading half, too, but only this half gets the code.
             return shared.end(unwritten(error));
         }
-        frames.clear();
+        chunks.clear();
     }
 }
 

@@ -17,6 +17,7 @@ mod endpoint;
 mod fanout;
 mod follow;
 mod frame;
+mod framed;
 mod limits;
 mod serve;
 pub mod tls;
@@ -28,6 +29,7 @@ pub use fanout::{Delivery, Fanout};
 pub use frame::decode_room_events;
 #[doc(hidden)]
 pub use frame::read_frames;
+pub use framed::Framed;
 pub use limits::Limits;
 pub use proto::link::{Acknowledge, Answer, Call, Deliver, Item, ItemRefusal, item};
 pub use serve::{Service, Unavailable, serve};

@@ -10,6 +10,8 @@ use mimi::Provider;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 
+use crate::Way;
+
 /// How long a link that failed is left alone; doubles with each failure in a row.
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 
@@ -56,7 +58,7 @@ impl Link {
     }
 
     /// The connection, dialled at one of the addresses of `address` (`host:port`) if it does not stand.
-    pub(crate) async fn dial(&self, endpoint: &link::Endpoint, peer: &Provider, address: &str) -> Option<Connection> {
+    pub(crate) async fn dial(&self, way: &Way, peer: &Provider, address: &str) -> Option<Connection> {
         let _turn = self.opening.lock().await;
         if let Some(open) = self.open() {
             return Some(open);
@@ -64,7 +66,9 @@ impl Link {
         if self.is_paused() {
             return None;
         }
-        let dialled = dial(endpoint, peer, address).await;
+        let dialling = dial(way.endpoint.clone(), peer.clone(), address.to_owned());
+        let dialled = way.runtime.spawn(dialling).await;
+        let dialled = dialled.unwrap_or_else(|ended| Err(ended.to_string()));
         let mut state = self.state();
         match dialled {
             Ok(connection) => {
@@ -86,12 +90,14 @@ impl Link {
     }
 
     /// The stream for the entries of `ledger`, opened on `connection` if there is none.
-    pub(crate) async fn fanout(&self, connection: &Connection, ledger: LedgerId) -> Option<Fanout> {
+    pub(crate) async fn fanout(&self, way: &Way, connection: &Connection, ledger: LedgerId) -> Option<Fanout> {
         let _turn = self.opening.lock().await;
         if let Some(open) = self.state().fanouts.get(&ledger).filter(|fanout| fanout.is_open()) {
             return Some(open.clone());
         }
-        let fanout = connection.fanout(ledger).await.ok()?;
+        let connection = connection.clone();
+        let opening = way.runtime.spawn(async move { connection.fanout(ledger).await });
+        let fanout = opening.await.ok()?.ok()?;
         let mut state = self.state();
         state.fanouts.retain(|_, fanout| fanout.is_open());
         state.fanouts.insert(ledger, fanout.clone());
@@ -111,9 +117,9 @@ impl Link {
     }
 }
 
-async fn dial(endpoint: &link::Endpoint, peer: &Provider, address: &str) -> Result<Connection, String> {
+async fn dial(endpoint: link::Endpoint, peer: Provider, address: String) -> Result<Connection, String> {
     let connect_timeout = endpoint.limits().connect_timeout;
-    let looked_up = timeout(connect_timeout, lookup_host(address)).await;
+    let looked_up = timeout(connect_timeout, lookup_host(&address)).await;
     let addresses = match looked_up {
         Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => return Err(error.to_string()),
@@ -121,7 +127,7 @@ async fn dial(endpoint: &link::Endpoint, peer: &Provider, address: &str) -> Resu
     };
     let mut why = "the host has no address".to_owned();
     for address in addresses.take(4) {
-        match endpoint.connect(peer, address).await {
+        match endpoint.connect(&peer, address).await {
             Ok(connection) => return Ok(connection),
             Err(error) => why = error.to_string(),
         }

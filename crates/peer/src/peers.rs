@@ -117,7 +117,6 @@ pub(crate) struct Inner {
     us: Provider,
     pub(crate) peers: BTreeMap<Provider, Peer>,
     pub(crate) limits: PeerLimits,
-    endpoint: Option<link::Endpoint>,
     /// Whose assets are at which `host:port`.
     pub(crate) asset_hosts: BTreeMap<String, Provider>,
     /// Where directories are fetched for those who do not wait.
@@ -131,12 +130,36 @@ pub(crate) struct Peer {
     known: Known,
     /// Its directory is being fetched for those who do not wait.
     is_looked_up: AtomicBool,
+    /// How its link is dialled, if links are.
+    way: Option<Way>,
     link: Link,
 }
 
+/// How links to a peer are dialled.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// From which socket.
+    pub endpoint: link::Endpoint,
+    /// Where they live: the runtime that the socket was bound on.
+    pub runtime: Handle,
+}
+
 impl Peers {
-    /// Nothing is dialled yet. Without an endpoint everything goes over HTTPS.
+    /// Nothing is dialled yet. Links are dialled from one endpoint, on the runtime that this is called on; without one
+    /// everything goes over HTTPS.
     pub fn new(config: PeersConfig, identity: &Identity, roots: &Roots, endpoint: Option<link::Endpoint>) -> Self {
+        let here = Handle::try_current().ok();
+        let way = endpoint.and_then(|endpoint| here.map(|runtime| Way { endpoint, runtime }));
+        Self::with_ways(config, identity, roots, |_| way.clone())
+    }
+
+    /// Nothing is dialled yet. `way` says how links to each peer are; without one everything goes over HTTPS.
+    pub fn with_ways(
+        config: PeersConfig,
+        identity: &Identity,
+        roots: &Roots,
+        way: impl Fn(&Provider) -> Option<Way>,
+    ) -> Self {
         let PeersConfig { us, peers, limits } = config;
         let peer = |config: PeerConfig| {
             let https = |addresses| Https::new(&us, &config.provider, addresses, identity, roots, &limits);
@@ -145,6 +168,7 @@ impl Peers {
                 assets: https(Addresses::of_assets(&config.provider, config.address.as_deref())),
                 known: Known::default(),
                 is_looked_up: AtomicBool::new(false),
+                way: way(&config.provider),
                 link: Link::new(),
                 config,
             };
@@ -156,7 +180,6 @@ impl Peers {
             us,
             peers,
             limits,
-            endpoint,
             asset_hosts,
             runtime: Handle::try_current().ok(),
         }))
@@ -253,7 +276,7 @@ impl Peers {
     /// The shared link to `provider`, dialled if need be. `None`: it offers none, or none can be had for now.
     pub async fn link(&self, provider: &Provider) -> Option<Connection> {
         let peer = self.0.peers.get(provider)?;
-        let endpoint = self.0.endpoint.as_ref()?;
+        let way = peer.way.as_ref()?;
         if let Some(open) = peer.link.open() {
             return Some(open);
         }
@@ -262,13 +285,14 @@ impl Peers {
         }
         let directory = peer.directory(None).await.ok()?;
         let address = peer.link_address(directory.link.as_deref()?);
-        peer.link.dial(endpoint, provider, &address).await
+        peer.link.dial(way, provider, &address).await
     }
 
     /// The shared fan-out stream of `ledger` to `provider`, opened if need be. `None` as with [`link`](Self::link).
     pub async fn fanout(&self, provider: &Provider, ledger: LedgerId) -> Option<Fanout> {
         let connection = self.link(provider).await?;
-        self.0.peers.get(provider)?.link.fanout(&connection, ledger).await
+        let Peer { link, way, .. } = self.0.peers.get(provider)?;
+        link.fanout(way.as_ref()?, &connection, ledger).await
     }
 
     /// Closes all links. Those that are asked for again are dialled again.
@@ -279,7 +303,7 @@ impl Peers {
     /// The link, unless it takes longer than a request should wait; then it is dialled in the background.
     async fn link_soon(&self, provider: &Provider) -> Result<Option<Connection>, PeerError> {
         let peer = self.peer(provider)?;
-        if self.0.endpoint.is_none() || peer.link.is_paused() {
+        if peer.way.is_none() || peer.link.is_paused() {
             return Ok(None);
         }
         if let Some(open) = peer.link.open() {

@@ -155,7 +155,8 @@ async fn start(site: &Site, life: u64) -> Option<(Node, Hub)> {
         clock: Arc::new(clock),
         keys: Arc::new(SimKeys),
         spawner: Arc::new(LocalTasks),
-        couriers: Handle::current(),
+        couriers: Handle::current().into(),
+        runtime: Handle::current(),
         seed: site.seed ^ life,
         options: options_of(site),
     });

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use link::{Endpoint, Identity, Roots};
 use mimi::Provider;
-use peer::{PeerConfig, PeerLimits, Peers, PeersConfig};
+use peer::{PeerConfig, PeerLimits, Peers, PeersConfig, Way};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use tokio_util::sync::CancellationToken;
@@ -100,8 +100,23 @@ pub fn roots(peers: &[Peer]) -> anyhow::Result<Roots> {
     Ok(Roots::new(roots)?)
 }
 
-/// The way to `peers`, over `link` where they offer one.
+/// The way to `peers`, over links from `link` where they offer one. Links live on the runtime that this is called on.
 pub fn dial(us: &Provider, peers: &[Peer], identity: &Identity, roots: &Roots, link: &Endpoint) -> Peers {
+    Peers::new(known(us, peers), identity, roots, Some(link.clone()))
+}
+
+/// The way to `peers`, each over a link as `way` says, where they offer one.
+pub fn dial_by(
+    us: &Provider,
+    peers: &[Peer],
+    identity: &Identity,
+    roots: &Roots,
+    way: impl Fn(&Provider) -> Way,
+) -> Peers {
+    Peers::with_ways(known(us, peers), identity, roots, |peer| Some(way(peer)))
+}
+
+fn known(us: &Provider, peers: &[Peer]) -> PeersConfig {
     let peer = |peer: &Peer| PeerConfig {
         provider: peer.domain.clone(),
         address: Some(peer.address.to_string()),
@@ -109,12 +124,11 @@ pub fn dial(us: &Provider, peers: &[Peer], identity: &Identity, roots: &Roots, l
         hosts: Vec::new(),
         asset_hosts: peer.asset_hosts.clone(),
     };
-    let known = PeersConfig {
+    PeersConfig {
         us: us.clone(),
         peers: peers.iter().map(peer).collect(),
         limits: PeerLimits::default(),
-    };
-    Peers::new(known, identity, roots, Some(link.clone()))
+    }
 }
 
 /// The octets of a file.

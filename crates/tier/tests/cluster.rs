@@ -10,14 +10,15 @@ use daemon::certificates::DevelopmentCa;
 use proto::hub::hub_client::HubClient;
 use proto::hub::hub_server::{Hub, HubServer};
 use proto::hub::{
-    CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomEventsCall, RoomEventsReply,
-    RoomHeadsCall, RoomHeadsReply, RoomRequest, RoomResponse, ShardMap, ShardsRequest, WakeRequest, WakeResponse,
+    CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, NumberedRequest, NumberedResponse,
+    RoomEventsCall, RoomEventsReply, RoomHeadsCall, RoomHeadsReply, RoomRequest, RoomResponse, ShardMap, ShardsRequest,
+    WakeRequest, WakeResponse,
 };
 use tier::{Cluster, ClusterFiles, Tier};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 struct Idle;
 
@@ -25,6 +26,13 @@ struct Idle;
 impl Hub for Idle {
     async fn call(&self, _: Request<RoomRequest>) -> Result<Response<RoomResponse>, Status> {
         Ok(Response::new(RoomResponse::default()))
+    }
+
+    type CallsStream = futures::stream::Pending<Result<NumberedResponse, Status>>;
+
+    /// Of an earlier release: each request comes in a call of its own.
+    async fn calls(&self, _: Request<Streaming<NumberedRequest>>) -> Result<Response<Self::CallsStream>, Status> {
+        Err(Status::unimplemented("calls"))
     }
 
     type ShardsStream = Pin<Box<dyn tonic::codegen::tokio_stream::Stream<Item = Result<ShardMap, Status>> + Send>>;

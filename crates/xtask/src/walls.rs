@@ -56,7 +56,9 @@ pub const WALLS: &[(&str, &[&str])] = &[
     ("daemon", &["*", "actix"]),
     (
         "tier",
-        &["*", "!daemon", "!link", "!mimi", "!peer", "actix", "quinn", "fjall"],
+        &[
+            "*", "!daemon", "!link", "!mimi", "!peer", "!proto", "actix", "quinn", "fjall",
+        ],
     ),
     ("stores", &["*", "!store", "!store-fdb", "actix", "quinn", "fjall"]),
     ("client", &["*", "!mimi", "!policy", "!proto", "actix", "fjall"]),

@@ -18,6 +18,7 @@ use peer::{Directory, Endpoint, WELL_KNOWN};
 use sha2::{Digest as _, Sha256};
 use tier::accept::{self, Bounds};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{self, Hash, Shown};
@@ -39,6 +40,8 @@ const BOUNDS: Bounds = Bounds {
 /// See the module.
 pub(super) struct Follower {
     domain: String,
+    /// Whether nothing is taken for now.
+    stalled: watch::Sender<bool>,
     state: Mutex<State>,
 }
 
@@ -96,6 +99,7 @@ impl Follower {
         let endpoint = endpoint.with_context(|| format!("bind UDP {address}"))?;
         let follower = Arc::new(Self {
             domain: domain.clone(),
+            stalled: watch::Sender::new(false),
             state: Mutex::default(),
         });
         tokio::spawn(link::serve(endpoint, follower.clone(), stop));
@@ -104,6 +108,10 @@ impl Follower {
 
     pub(super) fn progress(&self) -> u64 {
         self.state().messages
+    }
+
+    pub(super) fn stall(&self, on: bool) {
+        self.stalled.send_replace(on);
     }
 
     pub(super) fn collect(&self) -> Collected {
@@ -192,6 +200,8 @@ impl Service for Follower {
     }
 
     async fn deliver(&self, _: &Peer, ledger: LedgerId, deliver: Deliver) -> Result<Acknowledge, Unavailable> {
+        let mut stalled = self.stalled.subscribe();
+        stalled.wait_for(|stalled| !stalled).await.map_err(|_| Unavailable)?;
         let now_us = now_ns() / 1_000;
         let mut state = self.state();
         for item in &deliver.items {

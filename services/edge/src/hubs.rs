@@ -16,6 +16,7 @@ use mimi::Provider;
 use proto::hub::hub_client::HubClient;
 use proto::hub::{Elsewhere, Refused, RoomRequest, ShardOwner, ShardsRequest, WakeRequest, room_response::Outcome};
 use route::{Course, Nodes, Owner, ShardId, ShardMap, Shards};
+use tier::Calls;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -29,8 +30,8 @@ const RESUBSCRIBE: Duration = Duration::from_millis(200);
 /// A node that takes longer to be told something is not waited for.
 const WAKE_MAX: Duration = Duration::from_secs(2);
 
-/// Nodes that clients are kept for; a cluster has fewer.
-const CLIENTS_MAX: usize = 1_024;
+/// Nodes to which ways are kept; a cluster has fewer.
+const WAYS_MAX: usize = 1_024;
 
 /// Makes a client for a node's address; it connects when it is used.
 pub type Dialer = Arc<dyn Fn(&str) -> HubClient<Channel> + Send + Sync>;
@@ -42,7 +43,7 @@ pub struct Hubs {
 }
 
 enum Way {
-    Only(HubClient<Channel>),
+    Only(Calls),
     Cluster(Dialer),
 }
 
@@ -51,13 +52,13 @@ struct Known {
     nodes: Nodes,
     /// The node whose map is being followed.
     source: Option<String>,
-    clients: BTreeMap<String, HubClient<Channel>>,
+    ways: BTreeMap<String, Calls>,
 }
 
 impl From<HubClient<Channel>> for Hubs {
     /// One node that owns every shard, and is there whenever we are.
     fn from(only: HubClient<Channel>) -> Self {
-        Self::by(Way::Only(sized(only)), Vec::new())
+        Self::by(Way::Only(sized(only).into()), Vec::new())
     }
 }
 
@@ -117,8 +118,9 @@ impl Hubs {
         let mut course = self.read(|known| Course::to(room, &known.nodes));
         let call = async {
             loop {
-                let response = self.client(course.node()).call(traced(request.clone())).await;
-                match response.map(|response| response.into_inner().outcome) {
+                let way = self.way(course.node());
+                let response = way.call(request.clone(), daemon::traces::current()).await;
+                match response.map(|response| response.outcome) {
                     Ok(Some(Outcome::Answer(body))) => return Ok(body),
                     Ok(Some(Outcome::Refused(refused))) => return Err(refusal(refused)),
                     Ok(Some(Outcome::Elsewhere(Elsewhere { node, term }))) => {
@@ -180,19 +182,23 @@ impl Hubs {
     }
 
     fn client(&self, node: &str) -> HubClient<Channel> {
+        self.way(node).client()
+    }
+
+    fn way(&self, node: &str) -> Calls {
         let dial = match &self.way {
             Way::Only(only) => return only.clone(),
             Way::Cluster(dial) => dial,
         };
-        if let Some(client) = self.read(|known| known.clients.get(node).cloned()) {
-            return client;
+        if let Some(way) = self.read(|known| known.ways.get(node).cloned()) {
+            return way;
         }
         self.write(|known| {
-            if known.clients.len() >= CLIENTS_MAX {
-                known.clients.pop_first();
+            if known.ways.len() >= WAYS_MAX {
+                known.ways.pop_first();
             }
-            let client = known.clients.entry(node.to_owned());
-            client.or_insert_with(|| sized(dial(node))).clone()
+            let way = known.ways.entry(node.to_owned());
+            way.or_insert_with(|| sized(dial(node)).into()).clone()
         })
     }
 
@@ -206,7 +212,7 @@ impl Hubs {
 }
 
 impl Known {
-    /// Takes a map. Clients of nodes that are gone are let go.
+    /// Takes a map. Ways to nodes that are gone are let go.
     fn learn(&mut self, map: proto::hub::ShardMap) {
         let key = <[u8; 16]>::try_from(&*map.hash_key).ok();
         let shards = key.and_then(|key| Shards::new(map.shards, key).ok());
@@ -220,17 +226,8 @@ impl Known {
         };
         self.nodes.learn(shards, told);
         let nodes = &self.nodes;
-        self.clients.retain(|node, _| nodes.has(node));
+        self.ways.retain(|node, _| nodes.has(node));
     }
-}
-
-/// The request, told which trace it belongs to.
-fn traced(request: RoomRequest) -> tonic::Request<RoomRequest> {
-    let mut request = tonic::Request::new(request);
-    if let Some(traceparent) = daemon::traces::current().and_then(|text| text.parse().ok()) {
-        request.metadata_mut().insert(daemon::traces::HEADER, traceparent);
-    }
-    request
 }
 
 /// What a hub refuses, as a reply.

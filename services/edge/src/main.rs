@@ -7,6 +7,9 @@ use clap::Parser;
 use nave_edge::{Config, serve};
 use tier::process::Program;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The outer tier of a provider: answers other providers and its own clients, and keeps nothing.
 #[derive(Parser)]
 #[command(version, about)]

@@ -8,6 +8,9 @@ use nave_follower::config::Config;
 use nave_follower::serve;
 use tier::process::Program;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A follower: what hubs bring a provider, and what its users' clients take from it.
 #[derive(Parser)]
 #[command(version, about)]

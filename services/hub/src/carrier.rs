@@ -10,7 +10,7 @@ use fanout::{Acknowledged, Due, Failure, Refused, Transport};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use ledger::{LedgerId, Offset, Shown};
-use link::{Fanout, LinkError};
+use link::{Fanout, Framed, LinkError};
 use mimi::{Provider, RoomUri};
 use peer::{Answer, Peers, succeeded};
 use proto::follower::follower_client::FollowerClient;
@@ -70,7 +70,7 @@ impl Carrier {
     }
 
     async fn deliver_by_link(&self, link: &Fanout, shard: ShardId, items: &[Due]) -> Result<Acknowledged, LinkError> {
-        let framed = items.iter().map(Item::from).collect();
+        let framed = items.iter().map(|due| Framed::new(due.entry.offset.0, due.framed()));
         link.deliver(shard.0, framed, "").await.map(Acknowledged::from)
     }
 

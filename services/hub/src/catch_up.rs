@@ -109,7 +109,9 @@ impl CatchUp {
             }
             RoomEntries::Found(standing, entries) => (standing, entries),
         };
-        let items = entries.into_iter().map_while(|entry| Due::to(Arc::new(entry), source));
+        let items = entries
+            .into_iter()
+            .map_while(|entry| Due::to(Arc::new(entry.into()), source));
         let head = self.sign(room, standing.seq, standing.chain, standing.epoch)?;
         Ok(RoomEvents {
             items: items.map(|due| Item::from(&due)).collect(),

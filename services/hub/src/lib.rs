@@ -8,6 +8,7 @@ pub mod config;
 mod keys;
 mod limits;
 mod metrics;
+pub mod plane;
 mod reply;
 mod serve;
 mod service;

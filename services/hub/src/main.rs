@@ -8,6 +8,9 @@ use nave_hub::config::{Config, senders};
 use nave_hub::serve;
 use tier::process::Program;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A hub node: rooms, ordered, durable, fanned out.
 #[derive(Parser)]
 #[command(version, about)]

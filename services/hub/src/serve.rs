@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::config::Config;
+use crate::plane::Threads;
 use crate::{
     Arbiters, HubParts, HubService, Incarnation, Moderation, NodeOptions, Options, Ownership, Site, SystemClock,
 };
@@ -63,14 +64,16 @@ pub async fn work_on(
     let roots = provider::roots(&config.peers)?;
     let cluster = Cluster::join(config.cluster.clone(), Tier::Hub, inner.clone())?;
     let listener = bind(config.listen, "listen").await?;
-    let link = link::Endpoint::bind(config.link, identity.clone(), roots.clone(), link::Limits::default())
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let fan_out = Threads::start(threads).context("start the fan-out's threads")?;
+    let links = fan_out
+        .bind(config.link, &identity, &roots, &link::Limits::default())
         .with_context(|| format!("link: cannot bind UDP {}", config.link))?;
     let shards = config.shards.map(std::num::NonZeroU32::get);
     let ledger = open_ledger(database.clone(), shards, SHARDS[usize::from(config.store.is_shared())]).await?;
 
     let address = config.address.clone().unwrap_or_else(|| config.listen.to_string());
     let site = Site::new(address, config.zone.clone(), config.weight).context("address, zone, weight")?;
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let hub = HubService::start(HubParts {
         provider: config.domain.clone(),
         ledger,
@@ -86,12 +89,13 @@ pub async fn work_on(
             site,
             clock: SystemClock.into(),
         },
-        peers: provider::dial(&config.domain, &config.peers, &identity, &roots, &link),
+        peers: provider::dial_by(&config.domain, &config.peers, &identity, &roots, |peer| links.way(peer)),
         follower: FollowerClient::new(cluster.channel(Tier::Follower, &config.followers)),
         keys,
         moderation: Moderation::default(),
         clock: Arc::new(SystemClock),
         spawner: Arc::new(Arbiters::start(threads).context("start the rooms' threads")?),
+        plane: fan_out.plane(),
         seed: rand::random(),
         options: Options {
             minimal_metadata: config.minimal_metadata,
@@ -109,8 +113,9 @@ pub async fn work_on(
     };
     let serving = cluster.serve(listener, Routes::new(hub.server()), &[Tier::Edge], inner.clone());
     tokio::join!(draining, serving);
-    link.close(link::Code::Draining).await;
+    links.close(link::Code::Draining).await;
     drop(hub);
+    drop(fan_out);
     database.close().await;
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use fanout::Plane;
 use futures::{Stream, StreamExt, stream};
 use hub::frank::{FrankingError, FrankingOptions};
 use hub::keys::HubKeys;
@@ -17,9 +18,9 @@ use peer::Peers;
 use proto::follower::follower_client::FollowerClient;
 use proto::hub::hub_server::{Hub as HubRpc, HubServer};
 use proto::hub::{
-    CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, RoomEventsCall, RoomEventsReply,
-    RoomHeadsCall, RoomHeadsReply, RoomRequest, RoomResponse, ShardMap, ShardsRequest, WakeRequest, WakeResponse,
-    room_events_reply, room_heads_reply, room_request,
+    CloseAbuseRequest, CloseAbuseResponse, ListAbuseRequest, ListAbuseResponse, NumberedRequest, NumberedResponse,
+    RoomEventsCall, RoomEventsReply, RoomHeadsCall, RoomHeadsReply, RoomRequest, RoomResponse, ShardMap, ShardsRequest,
+    WakeRequest, WakeResponse, room_events_reply, room_heads_reply, room_request,
 };
 use room::command::ReportGrant;
 use room::{Answer, Command, Founding};
@@ -27,7 +28,7 @@ use shard::{Node, NodeOptions};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
-use tonic::{Response, Status};
+use tonic::{Response, Status, Streaming};
 use tracing::Instrument as _;
 
 use crate::Carrier;
@@ -65,6 +66,8 @@ pub struct HubParts {
     pub clock: Arc<dyn Clock>,
     /// Where shards run.
     pub spawner: Arc<dyn Spawner>,
+    /// Where couriers run: where the links of `peers` are.
+    pub plane: Plane,
     /// Seeds the jitter of retries.
     pub seed: u64,
     /// Limits.
@@ -109,6 +112,8 @@ struct Inner {
     catch_up: CatchUp,
     metrics: Metrics,
     draining: CancellationToken,
+    /// Nothing is asked any more that would not be sent elsewhere.
+    drained: CancellationToken,
 }
 
 impl HubService {
@@ -145,7 +150,8 @@ impl HubService {
             clock: parts.clock,
             keys: Arc::new(room_keys),
             spawner: parts.spawner,
-            couriers: tokio::runtime::Handle::current(),
+            couriers: parts.plane,
+            runtime: tokio::runtime::Handle::current(),
             seed: parts.seed,
             options: parts.options,
         });
@@ -161,6 +167,7 @@ impl HubService {
                 catch_up,
                 metrics,
                 draining,
+                drained: CancellationToken::new(),
             }),
         })
     }
@@ -176,9 +183,26 @@ impl HubService {
     pub async fn drain(&self) {
         self.inner.draining.cancel();
         self.inner.hub.drain().await;
+        self.inner.drained.cancel();
         if let Err(error) = self.inner.node.clone().stop().await {
             tracing::warn!(%error, "end the node's life");
         }
+    }
+
+    async fn answer(&self, request: RoomRequest, traceparent: Option<&str>) -> RoomResponse {
+        let begun = Instant::now();
+        let span = tracing::info_span!(
+            "hub.call",
+            kind = tracing::field::Empty,
+            outcome = tracing::field::Empty
+        );
+        if let Some(traceparent) = traceparent.filter(|traceparent| !traceparent.is_empty()) {
+            daemon::traces::go_on(&span, traceparent);
+        }
+        let (response, kind, outcome) = self.ask(request).instrument(span.clone()).await;
+        span.record("kind", kind).record("outcome", outcome);
+        self.inner.metrics.called(kind, outcome, begun.elapsed());
+        response
     }
 
     async fn ask(&self, request: RoomRequest) -> (RoomResponse, &'static str, &'static str) {
@@ -309,23 +333,26 @@ fn asked(from: Provider, body: room_request::Body) -> Result<(&'static str, Requ
 #[async_trait]
 impl HubRpc for HubService {
     async fn call(&self, request: tonic::Request<RoomRequest>) -> Result<Response<RoomResponse>, Status> {
-        let begun = Instant::now();
-        let span = tracing::info_span!(
-            "hub.call",
-            kind = tracing::field::Empty,
-            outcome = tracing::field::Empty
-        );
-        if let Some(traceparent) = request
-            .metadata()
-            .get(daemon::traces::HEADER)
-            .and_then(|text| text.to_str().ok())
-        {
-            daemon::traces::go_on(&span, traceparent);
-        }
-        let (response, kind, outcome) = self.ask(request.into_inner()).instrument(span.clone()).await;
-        span.record("kind", kind).record("outcome", outcome);
-        self.inner.metrics.called(kind, outcome, begun.elapsed());
-        Ok(Response::new(response))
+        let traceparent = request.metadata().get(daemon::traces::HEADER);
+        let traceparent = traceparent.and_then(|text| text.to_str().ok()).map(str::to_owned);
+        Ok(Response::new(
+            self.answer(request.into_inner(), traceparent.as_deref()).await,
+        ))
+    }
+
+    type CallsStream = Pin<Box<dyn Stream<Item = Result<NumberedResponse, Status>> + Send>>;
+
+    async fn calls(
+        &self,
+        request: tonic::Request<Streaming<NumberedRequest>>,
+    ) -> Result<Response<Self::CallsStream>, Status> {
+        let (service, drained) = (self.clone(), self.inner.drained.clone());
+        let requests = request.into_inner().take_until(drained.cancelled_owned());
+        let answer = move |request, traceparent: String| {
+            let service = service.clone();
+            async move { service.answer(request, Some(&traceparent)).await }
+        };
+        Ok(Response::new(Box::pin(tier::calls::answered(requests, answer))))
     }
 
     type ShardsStream = Pin<Box<dyn Stream<Item = Result<ShardMap, Status>> + Send>>;

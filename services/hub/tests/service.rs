@@ -91,6 +91,7 @@ impl World {
             moderation: Moderation::default(),
             clock: Arc::new(SystemClock),
             spawner: Arc::new(Arbiters::start(2).unwrap()),
+            plane: tokio::runtime::Handle::current().into(),
             seed: 1,
             options: Options::default(),
         });

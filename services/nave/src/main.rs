@@ -10,6 +10,9 @@ use nave::config::Config;
 use nave::init::Plan;
 use nave::{demo, heads, provider};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A hub for messaging providers: end-to-end encrypted rooms whose users live at several of them.
 #[derive(Parser)]
 #[command(version, about)]

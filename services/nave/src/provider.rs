@@ -1,15 +1,17 @@
 //! One provider, whole: the services put together around one store. Between them there is gRPC in memory, the same as
 //! between machines; to other providers there is only the network.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
 use bytes::Bytes;
 use daemon::Latch;
-use mimi::Encode as _;
+use mimi::{Encode as _, Provider};
 use nave_edge::{EdgeParts, Listeners, config};
 use nave_follower::Follower;
 use nave_hub::config::hub_keys;
+use nave_hub::plane::{Links, Threads};
 use nave_hub::{
     Arbiters, HubKeys, HubParts, HubService, Incarnation, Moderation, NodeOptions, SystemClock, open_ledger,
 };
@@ -29,12 +31,16 @@ use crate::memory;
 const SHARDS: u32 = 16;
 /// Threads that rooms run on.
 const SHARD_GROUPS: usize = 2;
+/// Threads that couriers and their links run on.
+const FAN_OUT_THREADS: usize = 2;
 /// The cipher suite whose key new rooms name in external_senders.
 const CIPHER_SUITE: u16 = 0x0001;
 
 /// A provider at work.
 pub struct Running {
     hub: HubService,
+    fan_out: Threads,
+    links: Links,
     database: Database,
     edge: JoinHandle<()>,
     link: link::Endpoint,
@@ -98,6 +104,12 @@ impl Running {
 
         let inner = CancellationToken::new();
         let peers = tier::provider::dial(&provider, &config.peers, &identity, &roots, &link);
+        let fan_out = Threads::start(FAN_OUT_THREADS).context("start the fan-out's threads")?;
+        let from = SocketAddr::new(config.listen.ip(), 0);
+        let links = fan_out
+            .bind(from, &identity, &roots, &link::Limits::default())
+            .with_context(|| format!("listen: cannot bind UDP at {}", from.ip()))?;
+        let by = |peer: &Provider| links.way(peer);
         let follower = Follower::new(provider.clone(), database.clone(), Follower::system_clock())
             .with_minimal_metadata(config.minimal_metadata);
         let follower = memory::serve(
@@ -109,12 +121,13 @@ impl Running {
             provider: provider.clone(),
             ledger,
             node: NodeOptions::sole(Incarnation(rand::random())),
-            peers: peers.clone(),
+            peers: tier::provider::dial_by(&provider, &config.peers, &identity, &roots, by),
             follower: follower.clone(),
             keys: keys.clone(),
             moderation: Moderation::default(),
             clock: Arc::new(SystemClock),
             spawner: Arc::new(Arbiters::start(SHARD_GROUPS).context("start the rooms' threads")?),
+            plane: fan_out.plane(),
             seed: rand::random(),
             options: nave_hub::Options {
                 minimal_metadata: config.minimal_metadata,
@@ -161,6 +174,8 @@ impl Running {
         });
         Ok(Self {
             hub,
+            fan_out,
+            links,
             database,
             edge,
             link,
@@ -178,7 +193,9 @@ impl Running {
         self.hub.drain().await;
         self.inner.cancel();
         self.link.close(link::Code::Draining).await;
+        self.links.close(link::Code::Draining).await;
         drop(self.hub);
+        drop(self.fan_out);
         self.database.close().await;
     }
 }

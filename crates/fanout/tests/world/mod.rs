@@ -170,7 +170,7 @@ impl World {
                 .map(|(provider, cursor)| (provider.clone(), cursor.clone()))
                 .collect(),
             transport: papers.clone(),
-            runtime: tokio::runtime::Handle::current(),
+            plane: tokio::runtime::Handle::current().into(),
             seed: u64::from(n),
             resting: papers.1.clone(),
             options: options.clone(),

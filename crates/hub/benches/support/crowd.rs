@@ -74,7 +74,8 @@ impl Crowd {
             clock: Arc::new(SystemClock),
             keys: keys.clone(),
             spawner: Arc::new(Arbiters::start(threads).unwrap()),
-            couriers: tokio::runtime::Handle::current(),
+            couriers: tokio::runtime::Handle::current().into(),
+            runtime: tokio::runtime::Handle::current(),
             seed: 1,
             options: Options::default(),
         });

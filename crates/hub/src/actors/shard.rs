@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use actix::dev::{SendError, channel};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakAddr};
-use fanout::{Couriers, Opening, Resting, Transport};
+use fanout::{Couriers, Opening, Plane, Resting, Transport};
 use ledger::{AppendError, Ledger, ReadError, Rooms, ShardLog};
 use mimi::Provider;
 use room::Keys;
 use route::ShardId;
 use shard::{Node, Tenure, Term};
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use super::{Ask, RoomActor, chain};
@@ -38,7 +37,7 @@ pub(crate) struct Served {
     dependents: Arc<Notify>,
     transport: Arc<dyn Transport>,
     resting: Resting,
-    couriers: Handle,
+    couriers: Plane,
     seed: u64,
     rooms_max: usize,
 }
@@ -136,7 +135,7 @@ impl Served {
                 .map(|(provider, cursor)| (provider.clone(), cursor.clone()))
                 .collect(),
             transport: self.transport.clone(),
-            runtime: self.couriers.clone(),
+            plane: self.couriers.clone(),
             seed: self.seed,
             resting: self.resting.clone(),
             options: self.options.fanout.clone(),

@@ -153,7 +153,8 @@ pub async fn start(
         clock: clock.clone(),
         keys: keys.clone(),
         spawner: Arc::new(LocalTasks),
-        couriers: tokio::runtime::Handle::current(),
+        couriers: tokio::runtime::Handle::current().into(),
+        runtime: tokio::runtime::Handle::current(),
         seed: u64::from(life),
         options: options.clone(),
     })

@@ -37,7 +37,7 @@ async fn two_shards_share_a_stream_and_each_keeps_its_order() {
     assert_eq!(fanout.position(0).await.unwrap(), None);
     let (one, two) = tokio::join!(deliver_all(fanout.clone(), 0, 0..200, 1_000), async {
         // Many entries at once, over several windows.
-        let items = (0..500).map(|offset| entry(offset, 500)).collect();
+        let items = (0..500).map(|offset| entry(offset, 500));
         fanout.deliver(1, items, "").await
     },);
     one.unwrap();
@@ -53,7 +53,7 @@ async fn a_shard_that_is_stuck_holds_up_no_other() {
     *pair.follower.gated.lock().unwrap() = Some(0);
     let fanout = fanout(&pair).await;
     // More than the window: the sender itself gets stuck.
-    let items = (0..100).map(|offset| entry(offset, 10_000)).collect();
+    let items = (0..100).map(|offset| entry(offset, 10_000));
     let stuck = tokio::spawn({
         let fanout = fanout.clone();
         async move { fanout.deliver(0, items, "").await }
@@ -143,11 +143,11 @@ async fn entries_refused_for_good_are_named_to_whoever_sent_them() {
     *pair.follower.refuse.lock().unwrap() = vec![2, 5];
     let fanout = fanout(&pair).await;
     let first = fanout
-        .send(0, (0..4).map(|offset| entry(offset, 10)).collect(), "")
+        .send(0, (0..4).map(|offset| entry(offset, 10)), "")
         .await
         .unwrap();
     let second = fanout
-        .send(0, (4..8).map(|offset| entry(offset, 10)).collect(), "")
+        .send(0, (4..8).map(|offset| entry(offset, 10)), "")
         .await
         .unwrap();
     let (second, first) = (
@@ -175,7 +175,7 @@ async fn a_delivery_that_nobody_waits_for_any_more_leaves_the_stream_whole() {
     let sent = fanout.send(0, vec![entry(0, 10)], "").await.unwrap();
     drop(sent);
     // This one waits for credit when it is dropped.
-    let items = (1..60).map(|offset| entry(offset, 10_000)).collect();
+    let items = (1..60).map(|offset| entry(offset, 10_000));
     let given_up = tokio::time::timeout(Duration::from_millis(1), fanout.deliver(0, items, "")).await;
     assert!(given_up.is_err());
     pair.follower.gate.add_permits(1_000);

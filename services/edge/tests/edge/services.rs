@@ -26,6 +26,7 @@ use proto::hub::{
     RoomEventsReply, RoomHeadsCall, RoomHeadsReply, RoomRequest, RoomResponse, ShardMap, ShardsRequest, WakeRequest,
     WakeResponse, room_events_reply, room_heads_reply, room_response::Outcome,
 };
+use proto::hub::{NumberedRequest, NumberedResponse};
 use proto::link::{Acknowledge, Answer, Call, Item, Position, RoomEvents};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -131,6 +132,13 @@ impl Hub for Shared<FakeHub> {
 
     async fn close_abuse(&self, request: Request<CloseAbuseRequest>) -> Result<Response<CloseAbuseResponse>, Status> {
         or_refuse(self.0.2.take(request.into_inner()), CloseAbuseResponse {})
+    }
+
+    type CallsStream = futures::stream::Pending<Result<NumberedResponse, Status>>;
+
+    /// Of an earlier release: each request comes in a call of its own.
+    async fn calls(&self, _: Request<Streaming<NumberedRequest>>) -> Result<Response<Self::CallsStream>, Status> {
+        Err(Status::unimplemented("calls"))
     }
 
     async fn room_heads(&self, request: Request<RoomHeadsCall>) -> Result<Response<RoomHeadsReply>, Status> {

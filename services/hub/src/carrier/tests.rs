@@ -24,7 +24,7 @@ fn due(offset: u64, room: &str) -> Due {
         recipients: Arc::new(Recipients::default()),
     };
     Due {
-        entry: Arc::new(entry),
+        entry: Arc::new(entry.into()),
         shown: Shown::Message,
         previous_seq: Seq(offset + 9),
     }
@@ -99,4 +99,22 @@ fn a_frame_carries_the_entry_or_only_its_digest() {
     });
     let digest = room::Digest::of(b"octets").0.to_vec().into();
     assert_eq!(hidden.body, Some(item::Body::Digest(digest)));
+}
+
+#[test]
+fn what_is_encoded_once_is_what_each_follower_is_due() {
+    let plain = due(4, "x");
+    let first = Due {
+        previous_seq: Seq(0),
+        ..plain.clone()
+    };
+    let hidden = Due {
+        shown: Shown::Digest,
+        ..plain.clone()
+    };
+    for due in [&plain, &first, &hidden] {
+        let framed = Framed::new(due.entry.offset.0, due.framed());
+        assert_eq!(framed, Framed::from(&Item::from(due)));
+    }
+    assert_eq!(plain.framed().as_ptr(), plain.framed().as_ptr());
 }
