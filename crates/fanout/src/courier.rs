@@ -1,17 +1,18 @@
 //! One courier: brings one follower what it is due, window by window, until nothing is left. While the follower is ahead
 //! of the memory tail's start the entries come from memory, else from the log by way of the follower's index rows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{Offset, ReadError, ReadLimit};
+use ledger::{Offset, ReadError, ReadLimit, SetAside};
 use mimi::Provider;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::couriers::{Shared, Task, Window};
 use crate::metrics::Outcome;
-use crate::{Due, Failure};
+use crate::{Due, Failure, Refused};
 
 /// Index blocks read at a time.
 const INDEX_BLOCKS: usize = 1;
@@ -23,6 +24,7 @@ pub(crate) async fn run(shared: Arc<Shared>, provider: Provider, wake: Arc<Notif
         provider: &provider,
         wake: &wake,
         failures: 0,
+        refusals: BTreeMap::new(),
     };
     tokio::select! {
         biased;
@@ -37,6 +39,8 @@ struct Courier<'a> {
     wake: &'a Notify,
     /// In a row.
     failures: u32,
+    /// How often entries were refused that are brought again.
+    refusals: BTreeMap<u64, u32>,
 }
 
 impl Courier<'_> {
@@ -137,25 +141,9 @@ impl Courier<'_> {
                 return Err(failure);
             }
         };
-        for refused in acknowledged
-            .refused
-            .iter()
-            .filter(|refused| offsets.contains(&refused.offset.0))
-        {
-            tracing::warn!(
-                shard = shared.shard.0,
-                offset = refused.offset.0,
-                status = refused.status,
-                reason = refused.reason,
-                "a follower refuses an entry for good"
-            );
-            shared.metrics.refused(1);
-        }
-        let count = shared.acknowledge(self.provider, &offsets, |offset| {
-            offset < acknowledged.next.0
-                || acknowledged.above.contains(&Offset(offset))
-                || acknowledged.refused.iter().any(|refused| refused.offset.0 == offset)
-        });
+        let aside = self.set_aside(&items, &acknowledged.refused);
+        let done = |offset| offset < acknowledged.next.0 || acknowledged.above.contains(&Offset(offset));
+        let count = shared.acknowledge(self.provider, &offsets, done, aside);
         if count > 0 {
             self.failures = 0;
         }
@@ -168,6 +156,44 @@ impl Courier<'_> {
             retry_after: acknowledged.retry_after,
             why: format!("{count} of {} entries were acknowledged", offsets.len()),
         })
+    }
+
+    /// Of what the follower refuses, what it is not brought any more.
+    fn set_aside(&mut self, items: &[Due], refused: &[Refused]) -> Vec<SetAside> {
+        let (shared, mut aside) = (self.shared, Vec::new());
+        for refusal in refused {
+            let Some(due) = items.iter().find(|due| due.entry.offset == refusal.offset) else {
+                continue;
+            };
+            shared.metrics.refused();
+            let tries = self.refusals.entry(refusal.offset.0).or_default();
+            *tries += 1;
+            if !refusal.is_final && *tries < shared.options.refusals_max {
+                continue;
+            }
+            let (shard, offset, status) = (shared.shard.0, refusal.offset.0, refusal.status);
+            let (tries, reason) = (*tries, &refusal.reason);
+            tracing::error!(
+                shard,
+                offset,
+                tries,
+                status,
+                reason,
+                "a follower refuses an entry, which is set aside"
+            );
+            shared.metrics.set_aside();
+            self.refusals.remove(&offset);
+            aside.push(SetAside {
+                follower: self.provider.clone(),
+                offset: refusal.offset,
+                room: due.entry.room.clone(),
+                seq: due.entry.seq,
+                status,
+                reason: reason.clone(),
+                tries,
+            });
+        }
+        aside
     }
 
     /// Waits before the next attempt, or until the follower is known to be back.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ledger::{Cursor, CursorChange, IndexBlock, Ledger, LogEntry, Offset, ReadError, ReadLimit};
+use ledger::{Cursor, CursorChange, IndexBlock, Ledger, LogEntry, Offset, ReadError, ReadLimit, SetAside};
 use mimi::Provider;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -82,6 +82,8 @@ pub struct Report {
     pub cursors: Vec<CursorChange>,
     /// Index rows for the followers that still lack entries below the new `tail_start`.
     pub index: Vec<IndexBlock>,
+    /// What followers refuse for good, passed by their cursors.
+    pub set_aside: Vec<SetAside>,
     /// Where the durable tail starts from then on.
     pub tail_start: Option<Offset>,
 }
@@ -119,6 +121,7 @@ struct State {
     tail: Tail,
     tail_start_durable: u64,
     followers: BTreeMap<Provider, Lane>,
+    set_aside: Vec<SetAside>,
     dirty: bool,
     reported: Instant,
     random: StdRng,
@@ -133,6 +136,8 @@ struct Lane {
     /// Whether the follower's own position was asked since the shard opened and since the last failure.
     resumed: bool,
     wake: Arc<Notify>,
+    /// Entries set aside since the shard was opened.
+    set_aside: usize,
 }
 
 /// What a courier does next.
@@ -180,6 +185,7 @@ impl Couriers {
             tail: Tail::new(tail_start),
             tail_start_durable: tail_start.0,
             followers: cursors.into_iter().map(lane).collect(),
+            set_aside: Vec::new(),
             dirty: false,
             reported: Instant::now(),
             random: StdRng::seed_from_u64(seed),
@@ -350,6 +356,7 @@ impl State {
         };
         let mut report = Report {
             tail_start: (until > self.tail_start_durable).then_some(Offset(until)),
+            set_aside: std::mem::take(&mut self.set_aside),
             ..Report::default()
         };
         for (provider, lane) in &mut self.followers {
@@ -471,11 +478,22 @@ impl Shared {
         self.mark(&mut state, provider);
     }
 
-    /// Part of `batch` was acknowledged. Returns how many entries.
-    pub(crate) fn acknowledge(&self, provider: &Provider, batch: &[u64], acknowledged: impl Fn(u64) -> bool) -> usize {
+    /// Part of `batch` was acknowledged, and what is in `aside` is not brought any more. Returns how many entries that are.
+    pub(crate) fn acknowledge(
+        &self,
+        provider: &Provider,
+        batch: &[u64],
+        acknowledged: impl Fn(u64) -> bool,
+        aside: Vec<SetAside>,
+    ) -> usize {
         let mut state = self.lock();
         let head = state.tail.head();
-        let count = state.lane(provider).follower.acknowledge(batch, acknowledged, head);
+        let passed = |offset| acknowledged(offset) || aside.iter().any(|aside| aside.offset.0 == offset);
+        let lane = state.lane(provider);
+        let count = lane.follower.acknowledge(batch, passed, head);
+        let room = self.options.set_aside_max.saturating_sub(lane.set_aside);
+        lane.set_aside += aside.len().min(room);
+        state.set_aside.extend(aside.into_iter().take(room));
         self.mark(&mut state, provider);
         count
     }

@@ -47,6 +47,7 @@ impl From<Acknowledge> for Acknowledged {
             offset: Offset(refusal.offset),
             status: u16::try_from(refusal.status).unwrap_or(400),
             reason: refusal.reason,
+            is_final: true,
         });
         Self {
             refused: refused.collect(),

@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     delivery: Histogram<f64>,
     inflight: UpDownCounter<i64>,
     refused: Counter<u64>,
+    set_aside: Counter<u64>,
     indexed: Counter<u64>,
     shard: KeyValue,
 }
@@ -50,7 +51,12 @@ impl Metrics {
             refused: meter
                 .u64_counter("nave.fanout.refused")
                 .with_unit("{entry}")
-                .with_description("Entries that a follower refused for good")
+                .with_description("Refusals of entries by followers")
+                .build(),
+            set_aside: meter
+                .u64_counter("nave.fanout.set_aside")
+                .with_unit("{entry}")
+                .with_description("Entries that a follower does not get, since it refuses them")
                 .build(),
             indexed: meter
                 .u64_counter("nave.fanout.indexed")
@@ -80,8 +86,12 @@ impl Metrics {
             .record(took.as_secs_f64(), &[KeyValue::new("outcome", name)]);
     }
 
-    pub(crate) fn refused(&self, entries: u64) {
-        self.refused.add(entries, &[]);
+    pub(crate) fn refused(&self) {
+        self.refused.add(1, &[]);
+    }
+
+    pub(crate) fn set_aside(&self) {
+        self.set_aside.add(1, &[]);
     }
 
     pub(crate) fn indexed(&self, entries: u64) {

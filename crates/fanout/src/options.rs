@@ -23,6 +23,10 @@ pub struct Options {
     pub backoff_max: Duration,
     /// No wait that a follower asks for is honoured beyond this.
     pub retry_after_max: Duration,
+    /// An entry that was refused so often, where it can be brought again at all, is set aside.
+    pub refusals_max: u32,
+    /// Entries set aside that are remembered for each follower and shard, from each opening of the shard on.
+    pub set_aside_max: usize,
     /// An attempt that has not ended by then has failed.
     pub attempt_max: Duration,
 }
@@ -39,6 +43,8 @@ impl Default for Options {
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(300),
             retry_after_max: Duration::from_secs(3_600),
+            refusals_max: 5,
+            set_aside_max: 1_024,
             attempt_max: Duration::from_secs(60),
         }
     }

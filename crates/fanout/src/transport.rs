@@ -47,7 +47,7 @@ pub struct Acknowledged {
     pub next: Offset,
     /// Delivered entries above it, where the transport does not keep order between rooms.
     pub above: Vec<Offset>,
-    /// Entries that the follower refuses for good. They count as acknowledged and are not sent again.
+    /// Entries that the follower refuses.
     pub refused: Vec<Refused>,
     /// How long the follower asks to be left alone before it is sent what is still due.
     pub retry_after: Option<Duration>,
@@ -65,7 +65,7 @@ impl Acknowledged {
     }
 }
 
-/// One entry that a follower refuses for good.
+/// One entry that a follower refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// Where it is in the shard's log.
@@ -74,6 +74,9 @@ pub struct Refused {
     pub status: u16,
     /// Why, in the follower's words.
     pub reason: String,
+    /// The follower has passed it, so that it cannot be brought again in its place. If not, nothing behind it in its room was
+    /// brought either.
+    pub is_final: bool,
 }
 
 /// An attempt after which nothing is known to have arrived. Always worth another attempt, later.

@@ -232,7 +232,7 @@ async fn a_follower_behind_the_memory_tail_is_served_from_its_index_after_a_rest
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_refused_for_good_is_set_aside() {
+async fn an_entry_that_the_follower_has_passed_is_set_aside_at_once() {
     let mut world = World::new(Options::default()).await;
     world.papers.change("b", |b| b.refuses = [2].into());
     for _ in 0..5 {
@@ -241,6 +241,55 @@ async fn an_entry_refused_for_good_is_set_aside() {
     world.settle().await;
     assert_eq!(world.papers.offsets("b"), [0, 1, 3, 4]);
     assert_eq!(cursor(&world, "b").await.next, Offset(5));
+    let aside = world.ledger.set_aside(SHARD, &provider("b")).await.unwrap();
+    let told: Vec<_> = aside
+        .iter()
+        .map(|aside| (aside.offset.0, aside.status, aside.tries))
+        .collect();
+    assert_eq!(told, [(2, 400, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_refused_again_and_again_is_set_aside_and_its_room_goes_on() {
+    let mut world = World::new(Options::default()).await;
+    world.papers.change("b", |b| b.declines = [1].into());
+    for room in ["one", "one", "two", "one", "two"] {
+        world.append(room, &[B]).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    world.settle_once().await;
+    assert_eq!(world.papers.offsets("b"), [0, 2, 4], "other rooms go on, its own waits");
+    assert_eq!(world.ledger.set_aside(SHARD, &provider("b")).await.unwrap(), []);
+
+    // The tries count from anew, and the entry is not forgotten.
+    world.restart().await;
+    world.settle().await;
+    assert_eq!(world.papers.offsets("b"), [0, 2, 4, 3]);
+    assert_eq!(cursor(&world, "b").await.next, Offset(5));
+    let aside = world.ledger.set_aside(SHARD, &provider("b")).await.unwrap();
+    let [aside] = &aside[..] else { panic!("{aside:?}") };
+    assert_eq!(
+        (aside.offset, aside.seq.0, aside.tries),
+        (Offset(1), 2, Options::default().refusals_max)
+    );
+    assert_eq!((aside.status, aside.reason.as_str()), (413, "too large"));
+    assert!(aside.room.as_str().ends_with("one"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_refuses_everything_fills_no_ledger() {
+    let options = Options {
+        set_aside_max: 3,
+        ..Options::default()
+    };
+    let mut world = World::new(options).await;
+    world.papers.change("b", |b| b.refuses = (0..20).collect());
+    for _ in 0..20 {
+        world.append("one", &[B]).await;
+    }
+    world.settle().await;
+    assert_eq!(cursor(&world, "b").await.next, Offset(20));
+    assert_eq!(world.ledger.set_aside(SHARD, &provider("b")).await.unwrap().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,6 +85,7 @@ impl Committer {
         if let Some(mut report) = self.couriers.report(occasion) {
             group.batch.cursors = std::mem::take(&mut report.cursors);
             group.batch.index = std::mem::take(&mut report.index);
+            group.batch.set_aside = std::mem::take(&mut report.set_aside);
             group.batch.tail_start = report.tail_start;
             group.report = Some(report);
         }

@@ -8,7 +8,7 @@ use room::{Entry, RowChange};
 use store::{KeyRange, Transaction};
 
 use crate::cursor::{CursorChange, IndexBlock};
-use crate::{LogEntry, Offset, Tie};
+use crate::{LogEntry, Offset, SetAside, Tie};
 
 /// Octets that interning one follower takes, at most and roughly.
 const FOLLOWER_BYTES: usize = 700;
@@ -16,6 +16,9 @@ const FOLLOWER_BYTES: usize = 700;
 /// Octets that it takes to say where an entry lies, beside three times the room's name: a row for each room of a batch, so
 /// this much only of a room's first entry in it.
 const PLACE_BYTES: usize = 64;
+
+/// Octets that it takes to remember that an entry was set aside, at most and roughly.
+const SET_ASIDE_BYTES: usize = 2_000;
 
 /// What one decision of a room makes durable: `room::Applied`, without the answer. Either part may be empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +134,8 @@ pub struct Batch {
     pub cursors: Vec<CursorChange>,
     /// Where entries that leave the memory tail are found from now on.
     pub index: Vec<IndexBlock>,
+    /// What followers refuse for good.
+    pub set_aside: Vec<SetAside>,
     /// Everything below is indexed; `None` leaves it as it is. Never moves down.
     pub tail_start: Option<Offset>,
 }
@@ -150,7 +155,7 @@ impl Batch {
     pub fn bytes(&self) -> usize {
         let writes: usize = self.writes.iter().map(Write::bytes).sum();
         let index: usize = self.index.iter().map(|block| 96 + 10 * block.offsets().len()).sum();
-        writes + index + 128 * self.cursors.len()
+        writes + index + 128 * self.cursors.len() + SET_ASIDE_BYTES * self.set_aside.len()
     }
 
     /// Whether something is due once this is durable ([`Ledger::due`](crate::Ledger::due)).
@@ -160,7 +165,8 @@ impl Batch {
 
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.cursors.is_empty() && self.index.is_empty() && self.tail_start.is_none()
+        let nothing = self.cursors.is_empty() && self.index.is_empty() && self.set_aside.is_empty();
+        nothing && self.writes.is_empty() && self.tail_start.is_none()
     }
 }
 

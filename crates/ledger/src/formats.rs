@@ -17,7 +17,7 @@ use crate::keys::{self, Generation};
 use crate::records::{self, Tail};
 use crate::ties::{Claim, Due, Membership};
 use crate::value::{self, Reference, Value};
-use crate::{LedgerId, LogEntry, Offset, SetId, rows};
+use crate::{LedgerId, LogEntry, Offset, SetAside, SetId, rows, set_aside};
 
 fn room() -> RoomUri {
     "mimi://a.example/r/x".parse().unwrap()
@@ -197,11 +197,37 @@ fn version_1_of_each_value_stays_as_it_was_released() {
             "index",
             &records::encode_index(&[Offset(300), Offset(301), Offset(1_000)]),
         ),
+        golden("set-aside", &set_aside::encode(&sample_set_aside())),
         golden("due", &sample_due().encode()),
         golden("claim-held", &sample_claims()[0].encode()),
         golden("claim", &sample_claims()[1].encode()),
     ]);
     assert_eq!(found.join("\n"), include_str!("values.golden").trim());
+}
+
+fn sample_set_aside() -> SetAside {
+    SetAside {
+        follower: "b.example".parse().unwrap(),
+        offset: Offset(300),
+        room: room(),
+        seq: Seq(12),
+        status: 413,
+        reason: "too large".to_owned(),
+        tries: 5,
+    }
+}
+
+#[test]
+fn what_was_set_aside_is_read_as_it_was_written() {
+    let aside = sample_set_aside();
+    let read = |octets: &Bytes| set_aside::decode(&aside.follower, aside.offset, octets);
+    assert_eq!(read(&set_aside::encode(&aside)), Ok(aside.clone()));
+    let talkative = SetAside {
+        reason: "ä".repeat(1_000),
+        ..aside.clone()
+    };
+    let kept = read(&set_aside::encode(&talkative)).unwrap().reason;
+    assert_eq!(kept.chars().count(), SetAside::REASON_CHARS_MAX);
 }
 
 #[test]
@@ -241,6 +267,8 @@ fn each_key_stays_as_it_was_released() {
             "index-from",
             &range(keys::index_from(shard, FollowerId(513), Offset(300))),
         ),
+        golden("set-aside", &keys::set_aside(shard, FollowerId(513), Offset(300))),
+        golden("all-set-aside", &range(keys::all_set_aside(shard, FollowerId(513)))),
         golden("room-index", &keys::room_index(shard, &room, Seq(300))),
         golden("room-index-from", &range(keys::room_index_from(shard, &room, Seq(300)))),
         golden("rows", &range(keys::rows(shard, &room))),

@@ -13,6 +13,7 @@
 //! | `S` shard `n` provider | the same the other way round: its number |
 //! | `S` shard `c` chunk part | cursors of 512 interned followers |
 //! | `S` shard `i` follower last | up to 512 offsets due to a follower, by the last of them |
+//! | `S` shard `d` follower offset | an entry that the follower refuses for good |
 //! | `S` shard `a` room seq | the offsets of up to 512 entries of a room that one batch appended, by the seq of the last |
 //! | `S` shard `r` room row | one row of a room |
 //! | `S` shard `b` room row generation chunk | octets of a row too large for one value |
@@ -246,6 +247,21 @@ pub(crate) fn index_from(shard: ShardId, follower: FollowerId, from: Offset) -> 
     let mut all = table(shard, b'i');
     all.extend_from_slice(&follower.0.to_be_bytes());
     between(index(shard, follower, from), prefixed(all).end)
+}
+
+/// An entry that was set aside for a follower.
+pub(crate) fn set_aside(shard: ShardId, follower: FollowerId, offset: Offset) -> Vec<u8> {
+    let mut key = table(shard, b'd');
+    key.extend_from_slice(&follower.0.to_be_bytes());
+    key.extend_from_slice(&offset.0.to_be_bytes());
+    key
+}
+
+/// All entries that were set aside for a follower.
+pub(crate) fn all_set_aside(shard: ShardId, follower: FollowerId) -> KeyRange {
+    let mut key = table(shard, b'd');
+    key.extend_from_slice(&follower.0.to_be_bytes());
+    prefixed(key)
 }
 
 /// Where the entries of a room lie that one batch appended, of which this is the last.

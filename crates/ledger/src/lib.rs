@@ -21,6 +21,7 @@ mod read_room;
 mod records;
 mod rooms;
 mod rows;
+mod set_aside;
 mod ties;
 mod value;
 
@@ -34,5 +35,6 @@ pub use read_room::{FollowedRoom, RoomEntries};
 /// Words of the room that entries of the log are told in.
 pub use room::{Chain, Digest, Millis, Seq, Shown};
 pub use rooms::Rooms;
+pub use set_aside::SetAside;
 pub use ties::{Due, Membership, Tie};
 pub use value::BLOB_BYTES_MAX;

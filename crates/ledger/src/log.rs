@@ -18,6 +18,7 @@ use crate::keys;
 use crate::read::{CorruptRow, ReadError, corrupt};
 use crate::records::{self, Tail};
 use crate::rooms::{Rooms, spread};
+use crate::set_aside;
 
 /// A batch above this is refused before it is tried. Committers stay far below: about 1 MB.
 const BATCH_BYTES_MAX: usize = store::limits::TRANSACTION_OCTETS_MAX - 500_000;
@@ -294,6 +295,11 @@ impl ShardLog {
             let id = self.intern(&mut plan, block.follower(), block.offsets()[0]);
             let key = keys::index(self.shard, id, block.last());
             plan.ops.push(Op::set(key, records::encode_index(block.offsets())));
+        }
+        for aside in batch.set_aside {
+            let id = self.intern(&mut plan, &aside.follower, aside.offset);
+            let key = keys::set_aside(self.shard, id, aside.offset);
+            plan.ops.push(Op::set(key, set_aside::encode(&aside)));
         }
         self.plan_cursors(&mut plan);
         if plan.tail_start != self.state.tail_start {

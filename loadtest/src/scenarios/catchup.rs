@@ -42,7 +42,7 @@ pub(crate) struct Options {
 impl Options {
     fn backlog(&self, late: usize, quick: bool) -> usize {
         let all = if quick { 10_000 } else { 200_000 };
-        self.backlog.unwrap_or(all / late.max(1)).max(1)
+        self.backlog.unwrap_or_else(|| all / late.max(1)).max(1)
     }
 
     fn live(&self) -> usize {

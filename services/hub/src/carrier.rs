@@ -97,7 +97,11 @@ impl Carrier {
                 Shown::Digest => notified.done.push(offset),
                 Shown::Message => match self.notify_one(to, room, due).await {
                     Ok(None) => notified.done.push(offset),
-                    Ok(Some(refused)) => notified.refused.push(refused),
+                    Ok(Some(refused)) => {
+                        // What is behind it in its room waits until it is taken, or set aside.
+                        notified.refused.push(refused);
+                        break;
+                    }
                     Err(failure) => {
                         notified.failure = Some(failure);
                         break;
@@ -117,11 +121,13 @@ impl Carrier {
         }
         let reason = || String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]).into_owned();
         match u16::try_from(answer.status) {
-            // These speak of the entry itself. Any other refusal may end: it is tried again, ever more slowly.
+            // These speak of the entry itself, which is set aside after some tries. Any other refusal may end: it is tried
+            // again, ever more slowly.
             Ok(status @ (400 | 413 | 422)) => Ok(Some(Refused {
                 offset: due.entry.offset,
                 status,
                 reason: reason(),
+                is_final: false,
             })),
             _ => Err(Failure {
                 retry_after: retry_after(&answer),
@@ -196,14 +202,13 @@ fn settle(items: &[Due], notified: Vec<Notified>) -> Result<Acknowledged, Failur
     let mut retry_after: Option<Duration> = None;
     for room in notified {
         settled.extend(room.done);
-        settled.extend(room.refused.iter().map(|refused| refused.offset));
         refused.extend(room.refused);
         if let Some(failed) = room.failure {
             retry_after = retry_after.max(failed.retry_after);
             failure = Some(failed);
         }
     }
-    if let (true, Some(failure)) = (settled.is_empty(), failure) {
+    if let (true, true, Some(failure)) = (settled.is_empty(), refused.is_empty(), failure) {
         return Err(Failure { retry_after, ..failure });
     }
     settled.sort_unstable();

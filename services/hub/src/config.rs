@@ -45,7 +45,8 @@ pub struct Config {
     pub hub_key: PathBuf,
     /// The certificate that other providers see.
     pub tls: Files,
-    /// Where links to other providers are dialled from (UDP).
+    /// Where links to other providers are dialled from (UDP): a socket for each core, at this port and those above it; with
+    /// port 0, at any.
     #[serde(default = "anywhere")]
     pub link: SocketAddr,
     /// The certificate that edges and followers see, and the root of theirs.

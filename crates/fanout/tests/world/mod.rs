@@ -37,6 +37,8 @@ pub struct Paper {
     pub attempts: usize,
     pub position: Option<u64>,
     pub refuses: BTreeSet<u64>,
+    /// Refuses these, and takes nothing behind them in their rooms.
+    pub declines: BTreeSet<u64>,
     /// Takes everything but these and what follows them in their rooms, for now.
     pub stuck: BTreeSet<u64>,
     /// Takes nothing, and asks for so much time.
@@ -97,7 +99,17 @@ impl Transport for Papers {
                     offset: Offset(offset),
                     status: 400,
                     reason: "no".into(),
+                    is_final: true,
                 });
+            } else if paper.declines.contains(&offset) && !stuck_rooms.contains(due.entry.room.as_str()) {
+                acknowledged.refused.push(Refused {
+                    offset: Offset(offset),
+                    status: 413,
+                    reason: "too large".into(),
+                    is_final: false,
+                });
+                stuck_rooms.insert(due.entry.room.as_str());
+                left.get_or_insert(offset);
             } else if paper.stuck.contains(&offset) || stuck_rooms.contains(due.entry.room.as_str()) {
                 stuck_rooms.insert(due.entry.room.as_str());
                 left.get_or_insert(offset);
@@ -224,6 +236,7 @@ impl World {
         if let Some(report) = &report {
             batch.cursors = report.cursors.clone();
             batch.index = report.index.clone();
+            batch.set_aside = report.set_aside.clone();
             batch.tail_start = report.tail_start;
         }
         for entry in entries {

@@ -72,18 +72,20 @@ fn when_nothing_arrived_the_longest_wait_is_asked_for() {
 }
 
 #[test]
-fn a_refused_entry_counts_as_acknowledged() {
+fn a_refused_entry_is_not_acknowledged_and_holds_up_its_room_alone() {
     let refused = Refused {
         offset: Offset(1),
         status: 400,
         reason: "no".into(),
+        is_final: false,
     };
     let x = Notified {
         refused: vec![refused.clone()],
-        ..done(&[4])
+        ..done(&[])
     };
     let settled = settle(&items(), vec![x, done(&[2, 7])]).unwrap();
-    assert_eq!((settled.next, settled.refused), (Offset(8), vec![refused]));
+    assert_eq!((settled.next, settled.above), (Offset(1), vec![Offset(2), Offset(7)]));
+    assert_eq!(settled.refused, vec![refused]);
 }
 
 #[test]
