@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::rounds::Rounds;
-use crate::scenarios::{accept, catchup, failover, fanout, stalled};
+use crate::scenarios::{accept, fanout};
 
 /// Measures Nave under load, beside what this machine can do without it. Nothing counts of a run that lost anything.
 #[derive(Debug, Parser)]
@@ -60,14 +60,6 @@ pub(crate) enum Scenario {
     Fanout(fanout::Options),
     /// One hub: what it accepts, with so much asked at a time of so many rooms
     Accept(accept::Options),
-    /// Some followers read and acknowledge nothing, or are not there at all: what the others notice
-    Stalled(stalled::Options),
-    /// Followers come back to a backlog while live traffic goes on
-    Catchup(catchup::Options),
-    /// A hub is killed under load and started again
-    Failover(failover::Options),
-    /// All of the above, one after the other
-    All,
     /// A sink (started by this program itself)
     #[command(hide = true)]
     Sink { setup: PathBuf },

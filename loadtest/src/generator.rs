@@ -25,17 +25,12 @@ use crate::measure::now_ns;
 /// For how long a hub that is overloaded is asked again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// After so long a hub that is not there is asked again.
-const ABSENT: Duration = Duration::from_millis(10);
-
 /// Ways to a hub, used in turn. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Hub {
     ways: Arc<[Calls]>,
     turn: Arc<AtomicUsize>,
     turned_away: Arc<AtomicUsize>,
-    /// Whether a hub that is not there is asked again, too.
-    patient: bool,
 }
 
 impl Hub {
@@ -45,14 +40,7 @@ impl Hub {
             ways: clients.iter().cloned().map(Calls::from).collect(),
             turn: Arc::default(),
             turned_away: Arc::default(),
-            patient: false,
         }
-    }
-
-    /// The same, which asks a hub that is not there again: the same octets, so that what it had accepted it answers as before.
-    pub(crate) fn patient(mut self) -> Self {
-        self.patient = true;
-        self
     }
 
     /// How often the hub said that it was overloaded, until now.
@@ -73,14 +61,7 @@ impl Hub {
         let began = Instant::now();
         loop {
             let way = &self.ways[self.turn.fetch_add(1, Ordering::Relaxed) % self.ways.len()];
-            let response = match way.call(request.clone(), None).await {
-                Err(_) if self.patient && began.elapsed() < PATIENCE => {
-                    tokio::time::sleep(ABSENT).await;
-                    continue;
-                }
-                response => response?,
-            };
-            match response.outcome {
+            match way.call(request.clone(), None).await?.outcome {
                 Some(Outcome::Answer(answer)) => return Ok(answer),
                 Some(Outcome::Refused(refused)) => {
                     wait(&refused, began).await?;

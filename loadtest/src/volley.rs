@@ -39,14 +39,12 @@ pub(crate) struct Volley {
     pub(crate) accept_us: Histogram<u64>,
     /// From due to shown, of each follower, in microseconds.
     pub(crate) deliver_us: Histogram<u64>,
-    /// The messages that were accepted.
-    pub(crate) shots: Vec<Shot>,
     /// What is not as it must be.
     pub(crate) faults: Vec<String>,
 }
 
 impl Volley {
-    /// Submits `posts` and waits until all followers of the stage that are not away were shown all of them. `told` hears of acceptances.
+    /// Submits `posts` and waits until all followers of the stage were shown all of them. `told` hears of acceptances.
     ///
     /// # Errors
     /// The hub refuses, or a follower is shown nothing any more.
@@ -101,7 +99,6 @@ impl Volley {
             hub_cpu: Duration::ZERO,
             accept_us,
             deliver_us,
-            shots,
             faults,
         })
     }

@@ -1,11 +1,7 @@
 //! What is measured: each scenario sets its processes up, plays its rounds and says what it found.
 
 pub(crate) mod accept;
-pub(crate) mod catchup;
-pub(crate) mod failover;
 pub(crate) mod fanout;
-mod party;
-pub(crate) mod stalled;
 
 use std::path::PathBuf;
 

@@ -18,7 +18,6 @@ use peer::{Directory, Endpoint, WELL_KNOWN};
 use sha2::{Digest as _, Sha256};
 use tier::accept::{self, Bounds};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{self, Hash, Shown};
@@ -40,8 +39,6 @@ const BOUNDS: Bounds = Bounds {
 /// See the module.
 pub(super) struct Follower {
     domain: String,
-    /// Whether nothing is taken for now.
-    stalled: watch::Sender<bool>,
     state: Mutex<State>,
 }
 
@@ -99,7 +96,6 @@ impl Follower {
         let endpoint = endpoint.with_context(|| format!("bind UDP {address}"))?;
         let follower = Arc::new(Self {
             domain: domain.clone(),
-            stalled: watch::Sender::new(false),
             state: Mutex::default(),
         });
         tokio::spawn(link::serve(endpoint, follower.clone(), stop));
@@ -108,10 +104,6 @@ impl Follower {
 
     pub(super) fn progress(&self) -> u64 {
         self.state().messages
-    }
-
-    pub(super) fn stall(&self, on: bool) {
-        self.stalled.send_replace(on);
     }
 
     pub(super) fn collect(&self) -> Collected {
@@ -200,8 +192,6 @@ impl Service for Follower {
     }
 
     async fn deliver(&self, _: &Peer, ledger: LedgerId, deliver: Deliver) -> Result<Acknowledge, Unavailable> {
-        let mut stalled = self.stalled.subscribe();
-        stalled.wait_for(|stalled| !stalled).await.map_err(|_| Unavailable)?;
         let now_us = now_ns() / 1_000;
         let mut state = self.state();
         for item in &deliver.items {

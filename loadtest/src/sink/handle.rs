@@ -6,8 +6,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 
 use super::words::{Ask, Collected, Progress, Setup};
@@ -70,24 +68,6 @@ impl Sink {
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
-    }
-
-    /// Whether its followers are to acknowledge nothing from now on.
-    ///
-    /// # Errors
-    /// The sink is gone.
-    pub(crate) async fn stall(&self, on: bool) -> anyhow::Result<()> {
-        self.exchange(Some(Ask::Stall(on))).await.map(|_: String| ())
-    }
-
-    /// Stops the process, or lets it go on: to whoever sends to it, it is not there meanwhile. Nothing can be asked of it.
-    ///
-    /// # Errors
-    /// The process is gone.
-    pub(crate) fn freeze(&self, on: bool) -> anyhow::Result<()> {
-        let signal = if on { Signal::SIGSTOP } else { Signal::SIGCONT };
-        let id = Pid::from_raw(i32::try_from(self.id()).context("a process id")?);
-        kill(id, signal).context("signal a sink")
     }
 
     /// Application messages that each follower was shown since the last collection.

@@ -52,10 +52,6 @@ fn answer(followers: &[Arc<Follower>]) -> anyhow::Result<()> {
         match serde_json::from_str(&line?)? {
             Ask::Progress => say(&followers.iter().map(|one| one.progress()).collect::<words::Progress>())?,
             Ask::Collect => say(&followers.iter().map(|one| one.collect()).collect::<Vec<_>>())?,
-            Ask::Stall(on) => {
-                followers.iter().for_each(|one| one.stall(on));
-                say(&"ready")?;
-            }
         }
     }
     Ok(())

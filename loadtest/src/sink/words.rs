@@ -45,8 +45,6 @@ pub(crate) enum Ask {
     Progress,
     /// What was each follower shown since this was asked last?
     Collect,
-    /// Take nothing more, or go on: what comes is read and neither looked at nor acknowledged meanwhile.
-    Stall(bool),
 }
 
 /// Application messages that each follower was shown since it was last asked to collect.

@@ -6,8 +6,6 @@ mod ports;
 mod process;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use daemon::certificates::DevelopmentCa;
@@ -17,7 +15,6 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use files::HubFiles;
 pub(crate) use ports::free;
 pub(crate) use process::{Process, Programs};
 
@@ -39,12 +36,8 @@ pub(crate) struct Ground {
 
 /// See the module.
 pub(crate) struct Stage {
-    hub: Mutex<Process>,
-    program: PathBuf,
-    config: HubFiles,
+    hub: Process,
     sinks: Vec<Sink>,
-    /// Of each sink, whether nothing is expected of it for now.
-    away: Vec<bool>,
     /// The providers that follow, in the order of the sinks.
     pub(crate) followers: Vec<Provider>,
     /// Ways to the hub.
@@ -101,47 +94,12 @@ impl Stage {
         Ok(Self {
             hub_sender: files::sender(&String::from_utf8_lossy(&said.stdout))?,
             directory,
-            hub: Mutex::new(hub),
-            program,
-            away: vec![false; sinks.len()],
+            hub,
             sinks,
             followers,
             clients,
             stop,
-            config,
         })
-    }
-
-    /// Kills the hub at once and starts it again. Says how long it took until it was ready.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub(crate) async fn crash_hub(&self) -> anyhow::Result<Duration> {
-        let began = Instant::now();
-        self.hub().kill()?;
-        let HubFiles { file, admin, .. } = &self.config;
-        let again = Process::start("nave-hub", &self.program, &[], file, *admin).await?;
-        *self.hub() = again;
-        Ok(began.elapsed())
-    }
-
-    fn hub(&self) -> MutexGuard<'_, Process> {
-        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Nothing is expected of a sink from now on, or everything.
-    pub(crate) fn expect_nothing_of(&mut self, sink: usize, nothing: bool) {
-        self.away[sink] = nothing;
-    }
-
-    /// A sink.
-    pub(crate) fn sink(&self, number: usize) -> &Sink {
-        &self.sinks[number]
-    }
-
-    fn present(&self) -> impl Iterator<Item = &Sink> {
-        let all = self.sinks.iter().zip(&self.away);
-        all.filter(|(_, away)| !**away).map(|(sink, _)| sink)
     }
 
     /// What the hub has used.
@@ -149,7 +107,7 @@ impl Stage {
     /// # Errors
     /// The system does not tell.
     pub(crate) fn hub_usage(&self) -> anyhow::Result<Usage> {
-        measure::usage(self.hub().id()).context("this system does not tell what a process used")
+        measure::usage(self.hub.id()).context("this system does not tell what a process used")
     }
 
     /// A directory on the disk that the hub writes to.
@@ -157,25 +115,25 @@ impl Stage {
         self.directory.path()
     }
 
-    /// Application messages that each follower that is not away was shown since the last collection.
+    /// Application messages that each follower was shown since the last collection.
     ///
     /// # Errors
     /// A sink is gone.
     pub(crate) async fn progress(&self) -> anyhow::Result<Vec<u64>> {
         let mut all = Vec::new();
-        for sink in self.present() {
+        for sink in &self.sinks {
             all.extend(sink.progress().await?);
         }
         Ok(all)
     }
 
-    /// What each follower that is not away was shown since the last collection.
+    /// What each follower was shown since the last collection.
     ///
     /// # Errors
     /// A sink is gone.
     pub(crate) async fn collect(&self) -> anyhow::Result<Vec<Collected>> {
         let mut all = Vec::new();
-        for sink in self.present() {
+        for sink in &self.sinks {
             all.extend(sink.collect().await?);
         }
         Ok(all)
@@ -183,8 +141,7 @@ impl Stage {
 
     /// What each process used since it began.
     pub(crate) fn processes(&self) -> Vec<ProcessUse> {
-        let hub = self.hub();
-        let hub = (hub.name().to_owned(), hub.id());
+        let hub = (self.hub.name().to_owned(), self.hub.id());
         let sinks = self.sinks.iter().enumerate();
         let sinks = sinks.map(|(number, sink)| (format!("sink {number}"), sink.id()));
         let ours = ("generator".to_owned(), std::process::id());

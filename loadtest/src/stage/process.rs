@@ -115,16 +115,6 @@ impl Process {
         Ok(process)
     }
 
-    /// Ends it at once, as a crash would.
-    ///
-    /// # Errors
-    /// It cannot be signalled.
-    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
-        self.child.kill().context("kill a process")?;
-        self.child.wait().context("wait for a killed process")?;
-        Ok(())
-    }
-
     /// What it is called.
     pub(crate) fn name(&self) -> &str {
         &self.name
