@@ -47,6 +47,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Scenario::BareQuinnReceive { setup } => return limits::quinn::receive(&setup).await.map(|()| true),
         Scenario::Fanout(options) => scenarios::fanout::run(&Setting::of(&common)?, &options).await?,
         Scenario::Accept(options) => scenarios::accept::run(&Setting::of(&common)?, &options).await?,
+        Scenario::Catchup(options) => scenarios::catchup::run(&Setting::of(&common)?, &options).await?,
+        Scenario::Stalled(options) => scenarios::stalled::run(&Setting::of(&common)?, &options).await?,
     };
     report::print(&outcome);
     write(&common, &outcome)?;

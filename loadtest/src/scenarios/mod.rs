@@ -1,7 +1,10 @@
 //! What is measured: each scenario sets its processes up, plays its rounds and says what it found.
 
 pub(crate) mod accept;
+pub(crate) mod bench;
+pub(crate) mod catchup;
 pub(crate) mod fanout;
+pub(crate) mod stalled;
 
 use std::path::PathBuf;
 
