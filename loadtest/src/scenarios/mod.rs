@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod bench;
 pub(crate) mod catchup;
+pub(crate) mod failover;
 pub(crate) mod fanout;
 pub(crate) mod stalled;
 
@@ -15,6 +16,9 @@ use crate::measure::Watch;
 use crate::report::{Outcome, Settings};
 use crate::rounds::Rounds;
 use crate::stage::{Ground, Programs};
+
+/// What `all` plays, in this order.
+pub(crate) const ALL: [&str; 5] = ["fanout", "accept", "catchup", "stalled", "failover"];
 
 /// What a bare loop is called in a row.
 pub(crate) const BARE_QUINN: &str = "bare quinn";

@@ -7,6 +7,7 @@ mod process;
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use daemon::certificates::DevelopmentCa;
@@ -54,6 +55,20 @@ impl Shape {
     }
 }
 
+/// How the hub's process is started.
+#[derive(Debug)]
+struct HubStart {
+    program: PathBuf,
+    file: PathBuf,
+    admin: SocketAddr,
+}
+
+impl HubStart {
+    async fn start(&self) -> anyhow::Result<Process> {
+        Process::start("nave-hub", &self.program, &[], &self.file, self.admin).await
+    }
+}
+
 /// An address that takes connections and datagrams and never says anything.
 #[derive(Debug)]
 struct Hole {
@@ -73,7 +88,8 @@ impl Hole {
 
 /// See the module.
 pub(crate) struct Stage {
-    hub: Process,
+    hub: Mutex<Process>,
+    hub_start: HubStart,
     sinks: Vec<Sink>,
     /// The providers that follow, in the order of the sinks.
     pub(crate) followers: Vec<Provider>,
@@ -123,7 +139,12 @@ impl Stage {
             sinks.push(Sink::start(root, &format!("sink-{number}"), &setup).await?);
         }
         let (program, file) = (ground.programs.path("nave-hub"), &config.file);
-        let hub = Process::start("nave-hub", &program, &[], file, config.admin).await?;
+        let hub_start = HubStart {
+            program,
+            file: file.clone(),
+            admin: config.admin,
+        };
+        let hub = hub_start.start().await?;
         let said = ground
             .programs
             .run("nave-hub", &["--print-senders", "--config", files::text(file)?])?;
@@ -138,7 +159,8 @@ impl Stage {
         Ok(Self {
             hub_sender: files::sender(&String::from_utf8_lossy(&said.stdout))?,
             directory,
-            hub,
+            hub: Mutex::new(hub),
+            hub_start,
             sinks,
             _holes: holes,
             followers,
@@ -152,7 +174,22 @@ impl Stage {
     /// # Errors
     /// The system does not tell.
     pub(crate) fn hub_usage(&self) -> anyhow::Result<Usage> {
-        measure::usage(self.hub.id()).context("this system does not tell what a process used")
+        measure::usage(self.hub().id()).context("this system does not tell what a process used")
+    }
+
+    /// Kills the hub as a crash would, and starts it again on the same store.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) async fn restart_hub(&self) -> anyhow::Result<()> {
+        self.hub().kill()?;
+        let hub = self.hub_start.start().await?;
+        *self.hub() = hub;
+        Ok(())
+    }
+
+    fn hub(&self) -> MutexGuard<'_, Process> {
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A directory on the disk that the hub writes to.
@@ -207,7 +244,7 @@ impl Stage {
 
     /// What each process used since it began.
     pub(crate) fn processes(&self) -> Vec<ProcessUse> {
-        let hub = (self.hub.name().to_owned(), self.hub.id());
+        let hub = (self.hub().name().to_owned(), self.hub().id());
         let sinks = self.sinks.iter().enumerate();
         let sinks = sinks.map(|(number, sink)| (format!("sink {number}"), sink.id()));
         let ours = ("generator".to_owned(), std::process::id());
