@@ -33,7 +33,10 @@ impl Bench {
         let hub = Hub::new(&stage.clients);
         let followers = stage.followers.len();
         // Each follower is invited, the room founded, its founder taken out.
-        let step = Step::begin(format!("{rooms} rooms of {followers} followers"), rooms * (followers + 2));
+        let step = Step::begin(
+            format!("{rooms} rooms of {followers} followers"),
+            rooms * (followers + 2),
+        );
         let crowd = Crowd::gather(&hub, &stage.hub_sender, &stage.followers, rooms, || step.tick()).await?;
         step.end();
         let collected = stage.collect().await?;

@@ -104,7 +104,11 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
         "messages, all of them together",
     );
     for returning in options.returning.clone() {
-        let backlog = if returning == 1 { options.backlog } else { options.backlog / 2 };
+        let backlog = if returning == 1 {
+            options.backlog
+        } else {
+            options.backlog / 2
+        };
         let shape = Shape::sinks(&[options.well, returning]);
         let mut case = Case {
             options: &options,
@@ -162,7 +166,12 @@ impl Case<'_> {
         let (missed, posts, returned) = (missed?, posts?, Instant::now());
 
         let step = Step::begin(name("they return"), returning * (backlog + live));
-        let Bench { stage, crowd, generator, .. } = &self.bench;
+        let Bench {
+            stage,
+            crowd,
+            generator,
+            ..
+        } = &self.bench;
         let mut points = Vec::new();
         let told = |shown: u64| {
             step.set(shown);
@@ -228,7 +237,12 @@ struct CaughtUp {
 fn caught_up(collected: &[Collected], backlog: usize) -> anyhow::Result<CaughtUp> {
     let (mut first_us, mut last_us) = (u64::MAX, 0);
     for follower in collected {
-        let mut times: Vec<u64> = follower.rooms.iter().flat_map(|room| &room.received_us).copied().collect();
+        let mut times: Vec<u64> = follower
+            .rooms
+            .iter()
+            .flat_map(|room| &room.received_us)
+            .copied()
+            .collect();
         times.sort_unstable();
         let end = backlog.checked_sub(1).and_then(|place| times.get(place));
         let (begin, end) = times.first().zip(end).context("not all of the backlog was shown")?;

@@ -191,7 +191,11 @@ impl Pair<'_> {
     }
 
     fn of(&self, metric: &str) -> String {
-        format!("{metric}, {} beside {} that are well", self.ill.name(), self.options.well)
+        format!(
+            "{metric}, {} beside {} that are well",
+            self.ill.name(),
+            self.options.well
+        )
     }
 
     fn samples(&self, alone: &Did, beside: &Did) -> Vec<Sample> {
@@ -199,12 +203,17 @@ impl Pair<'_> {
         let p99 = |volley: &Volley| milliseconds(&volley.deliver_us, 0.99);
         let grown = (beside.grown - alone.grown).max(0.0) / self.ill.count() as f64;
         let (alone, beside) = (&alone.volley, &beside.volley);
-        let memory = Sample::new(self.of("memory of the hub for each that takes nothing"), "MiB", mebibytes(grown));
+        let memory = Sample::new(
+            self.of("memory of the hub for each that takes nothing"),
+            "MiB",
+            mebibytes(grown),
+        );
         vec![
             Sample::new(self.of("delivered to the well"), "1/s", rate(beside))
                 .beside(WITHOUT, rate(alone))
                 .goal(Goal::RatioAtLeast(0.95)),
-            Sample::new(self.of("due to shown, the well, saturated, p99"), "ms", p99(beside)).beside(WITHOUT, p99(alone)),
+            Sample::new(self.of("due to shown, the well, saturated, p99"), "ms", p99(beside))
+                .beside(WITHOUT, p99(alone)),
             match self.ill.count() {
                 // The growth of the hub's own caches is more than that of a few followers.
                 few if few < MEMORY_TOLD => memory,

@@ -207,7 +207,9 @@ impl Stage {
     /// # Errors
     /// There is none.
     pub(crate) fn sink(&self, number: usize) -> anyhow::Result<&Sink> {
-        self.sinks.get(number).with_context(|| format!("there is no sink {number}"))
+        self.sinks
+            .get(number)
+            .with_context(|| format!("there is no sink {number}"))
     }
 
     /// Application messages that each follower of `sinks` was shown since the last collection. None of these may be frozen.
@@ -244,7 +246,10 @@ impl Stage {
 
     /// What each process used since it began.
     pub(crate) fn processes(&self) -> Vec<ProcessUse> {
-        let hub = (self.hub().name().to_owned(), self.hub().id());
+        let hub = {
+            let hub = self.hub();
+            (hub.name().to_owned(), hub.id())
+        };
         let sinks = self.sinks.iter().enumerate();
         let sinks = sinks.map(|(number, sink)| (format!("sink {number}"), sink.id()));
         let ours = ("generator".to_owned(), std::process::id());
