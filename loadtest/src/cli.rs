@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::rounds::Rounds;
-use crate::scenarios::{accept, catchup, failover, fanout, stalled};
+use crate::scenarios::{accept, catchup, commits, failover, fanout, stalled};
 
 /// Measures Nave under load, beside what this machine can do without it. Nothing counts of a run that lost anything.
 #[derive(Debug, Parser)]
@@ -60,6 +60,8 @@ pub(crate) enum Scenario {
     Fanout(fanout::Options),
     /// One hub: what it accepts, with so much asked at a time of so many rooms
     Accept(accept::Options),
+    /// One hub: commits in rooms of many clients
+    Commits(commits::Options),
     /// One hub: followers that return to a backlog while live traffic goes on
     Catchup(catchup::Options),
     /// One hub: killed under load and started again

@@ -59,6 +59,7 @@ async fn measure(scenario: &Scenario, setting: &Setting) -> anyhow::Result<Outco
     match scenario {
         Scenario::Fanout(options) => scenarios::fanout::run(setting, options).await,
         Scenario::Accept(options) => scenarios::accept::run(setting, options).await,
+        Scenario::Commits(options) => scenarios::commits::run(setting, options).await,
         Scenario::Catchup(options) => scenarios::catchup::run(setting, options).await,
         Scenario::Failover(options) => scenarios::failover::run(setting, options).await,
         Scenario::Stalled(options) => scenarios::stalled::run(setting, options).await,

@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod bench;
 pub(crate) mod catchup;
+pub(crate) mod commits;
 pub(crate) mod failover;
 pub(crate) mod fanout;
 pub(crate) mod stalled;
@@ -18,7 +19,7 @@ use crate::rounds::Rounds;
 use crate::stage::{Ground, Programs};
 
 /// What `all` plays, in this order.
-pub(crate) const ALL: [&str; 5] = ["fanout", "accept", "catchup", "stalled", "failover"];
+pub(crate) const ALL: [&str; 6] = ["fanout", "accept", "commits", "catchup", "stalled", "failover"];
 
 /// What a bare loop is called in a row.
 pub(crate) const BARE_QUINN: &str = "bare quinn";
