@@ -41,6 +41,7 @@ fn main() -> ExitCode {
 /// Whether everything was complete and the machine steady.
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let Arguments { scenario, common } = arguments;
+    daemon::descriptors::raise().context("raise how many files may be open")?;
     match scenario {
         Scenario::Sink { setup } => sink::run(&setup).await.map(|()| true),
         Scenario::BareQuinnSend { setup } => limits::quinn::send(&setup).await.map(|()| true),

@@ -34,6 +34,8 @@ pub(crate) struct Setting {
     pub(crate) ground: Ground,
     pub(crate) rounds: Rounds,
     pub(crate) quick: bool,
+    /// Files and sockets that this process may have open.
+    open_files: u64,
 }
 
 impl Setting {
@@ -51,11 +53,13 @@ impl Setting {
             ground: Ground { programs, directory },
             rounds: common.rounds(),
             quick: common.quick,
+            open_files: daemon::descriptors::raise()?.now,
         })
     }
 
     /// An outcome of which nothing is known yet but its settings.
-    pub(crate) fn outcome(&self, scenario: &'static str, settings: Settings, watch: &Watch) -> Outcome {
+    pub(crate) fn outcome(&self, scenario: &'static str, mut settings: Settings, watch: &Watch) -> Outcome {
+        settings.insert("open_files", self.open_files.into());
         Outcome {
             scenario,
             settings,
