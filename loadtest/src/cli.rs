@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::rounds::Rounds;
-use crate::scenarios::{accept, fanout};
+use crate::scenarios::{accept, catchup, commits, failover, fanout, stalled};
 
 /// Measures Nave under load, beside what this machine can do without it. Nothing counts of a run that lost anything.
 #[derive(Debug, Parser)]
@@ -60,6 +60,16 @@ pub(crate) enum Scenario {
     Fanout(fanout::Options),
     /// One hub: what it accepts, with so much asked at a time of so many rooms
     Accept(accept::Options),
+    /// One hub: commits in rooms of many clients
+    Commits(commits::Options),
+    /// One hub: followers that return to a backlog while live traffic goes on
+    Catchup(catchup::Options),
+    /// One hub: killed under load and started again
+    Failover(failover::Options),
+    /// One hub: followers that stand still or never answer, beside others that are well
+    Stalled(stalled::Options),
+    /// Each of the above in turn: the JSON is an array of them
+    All,
     /// A sink (started by this program itself)
     #[command(hide = true)]
     Sink { setup: PathBuf },

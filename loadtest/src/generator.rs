@@ -25,12 +25,17 @@ use crate::measure::now_ns;
 /// For how long a hub that is overloaded is asked again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Before a hub that cannot be reached is asked again.
+const UNREACHABLE: Duration = Duration::from_millis(50);
+
 /// Ways to a hub, used in turn. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Hub {
     ways: Arc<[Calls]>,
     turn: Arc<AtomicUsize>,
     turned_away: Arc<AtomicUsize>,
+    /// Whether a hub that cannot be reached is asked again.
+    patient: bool,
 }
 
 impl Hub {
@@ -40,6 +45,7 @@ impl Hub {
             ways: clients.iter().cloned().map(Calls::from).collect(),
             turn: Arc::default(),
             turned_away: Arc::default(),
+            patient: false,
         }
     }
 
@@ -61,11 +67,22 @@ impl Hub {
         let began = Instant::now();
         loop {
             let way = &self.ways[self.turn.fetch_add(1, Ordering::Relaxed) % self.ways.len()];
-            match way.call(request.clone(), None).await?.outcome {
+            let response = match way.call(request.clone(), None).await {
+                Ok(response) => response,
+                Err(_) if self.patient && began.elapsed() < PATIENCE => {
+                    tokio::time::sleep(UNREACHABLE).await;
+                    continue;
+                }
+                Err(status) => return Err(status.into()),
+            };
+            match response.outcome {
                 Some(Outcome::Answer(answer)) => return Ok(answer),
                 Some(Outcome::Refused(refused)) => {
                     wait(&refused, began).await?;
                     self.turned_away.fetch_add(1, Ordering::Relaxed);
+                }
+                Some(Outcome::Elsewhere(_)) if self.patient && began.elapsed() < PATIENCE => {
+                    tokio::time::sleep(UNREACHABLE).await;
                 }
                 Some(Outcome::Elsewhere(_)) => bail!("the hub has no such shard"),
                 None => bail!("the hub answers nothing"),
@@ -134,6 +151,13 @@ impl Generator {
             source: source.into(),
             rooms: rooms.into(),
         }
+    }
+
+    /// The same, asking a hub that cannot be reached, or does not have the shard yet, again with the same octets.
+    pub(crate) fn patient(&self) -> Self {
+        let mut patient = self.clone();
+        patient.hub.patient = true;
+        patient
     }
 
     /// Has all of `posts` accepted. `told` hears of each.

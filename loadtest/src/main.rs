@@ -41,25 +41,62 @@ fn main() -> ExitCode {
 /// Whether everything was complete and the machine steady.
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let Arguments { scenario, common } = arguments;
-    let outcome = match scenario {
-        Scenario::Sink { setup } => return sink::run(&setup).await.map(|()| true),
-        Scenario::BareQuinnSend { setup } => return limits::quinn::send(&setup).await.map(|()| true),
-        Scenario::BareQuinnReceive { setup } => return limits::quinn::receive(&setup).await.map(|()| true),
-        Scenario::Fanout(options) => scenarios::fanout::run(&Setting::of(&common)?, &options).await?,
-        Scenario::Accept(options) => scenarios::accept::run(&Setting::of(&common)?, &options).await?,
-    };
-    report::print(&outcome);
-    write(&common, &outcome)?;
-    Ok(outcome.holds())
+    daemon::descriptors::raise().context("raise how many files may be open")?;
+    match scenario {
+        Scenario::Sink { setup } => sink::run(&setup).await.map(|()| true),
+        Scenario::BareQuinnSend { setup } => limits::quinn::send(&setup).await.map(|()| true),
+        Scenario::BareQuinnReceive { setup } => limits::quinn::receive(&setup).await.map(|()| true),
+        Scenario::All => all(&common).await,
+        scenario => {
+            let outcome = measure(&scenario, &Setting::of(&common)?).await?;
+            report::print(&outcome);
+            write(&common, &outcome, std::slice::from_ref(&outcome))?;
+            Ok(outcome.holds())
+        }
+    }
 }
 
-fn write(common: &Common, outcome: &Outcome) -> anyhow::Result<()> {
+async fn measure(scenario: &Scenario, setting: &Setting) -> anyhow::Result<Outcome> {
+    match scenario {
+        Scenario::Fanout(options) => scenarios::fanout::run(setting, options).await,
+        Scenario::Accept(options) => scenarios::accept::run(setting, options).await,
+        Scenario::Commits(options) => scenarios::commits::run(setting, options).await,
+        Scenario::Catchup(options) => scenarios::catchup::run(setting, options).await,
+        Scenario::Failover(options) => scenarios::failover::run(setting, options).await,
+        Scenario::Stalled(options) => scenarios::stalled::run(setting, options).await,
+        other => anyhow::bail!("{other:?} is no scenario by itself"),
+    }
+}
+
+/// Each scenario in turn, with the settings that it has by itself. What one of them found is written before the next begins,
+/// and none of them keeps the others from being played.
+async fn all(common: &Common) -> anyhow::Result<bool> {
+    let setting = Setting::of(common)?;
+    let (mut outcomes, mut holds) = (Vec::new(), true);
+    for name in scenarios::ALL {
+        let scenario = Arguments::try_parse_from(["loadtest", name])?.scenario;
+        match Box::pin(measure(&scenario, &setting)).await {
+            Ok(outcome) => {
+                report::print(&outcome);
+                holds &= outcome.holds();
+                outcomes.push(outcome);
+                write(common, &outcomes, &outcomes)?;
+            }
+            Err(error) => {
+                eprintln!("loadtest: {name}: {error:#}");
+                holds = false;
+            }
+        }
+    }
+    Ok(holds)
+}
+
+fn write(common: &Common, json: &impl serde::Serialize, outcomes: &[Outcome]) -> anyhow::Result<()> {
     if let Some(file) = &common.json {
-        std::fs::write(file, serde_json::to_vec_pretty(outcome)?).with_context(|| file.display().to_string())?;
+        std::fs::write(file, serde_json::to_vec_pretty(json)?).with_context(|| file.display().to_string())?;
     }
     if let Some(file) = &common.html {
-        std::fs::write(file, report::page(std::slice::from_ref(outcome)))
-            .with_context(|| file.display().to_string())?;
+        std::fs::write(file, report::page(outcomes)).with_context(|| file.display().to_string())?;
     }
     Ok(())
 }

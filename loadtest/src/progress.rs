@@ -28,6 +28,11 @@ impl Step {
         self.0.inc(1);
     }
 
+    /// So many parts are done.
+    pub(crate) fn set(&self, done: u64) {
+        self.0.set_position(done);
+    }
+
     /// The step is over.
     pub(crate) fn end(self) {
         self.0.finish_and_clear();

@@ -39,6 +39,8 @@ pub(crate) struct Volley {
     pub(crate) accept_us: Histogram<u64>,
     /// From due to shown, of each follower, in microseconds.
     pub(crate) deliver_us: Histogram<u64>,
+    /// Each message that was accepted.
+    pub(crate) shots: Vec<Shot>,
     /// What is not as it must be.
     pub(crate) faults: Vec<String>,
 }
@@ -56,11 +58,27 @@ impl Volley {
         pace: Pace,
         told: impl Fn(),
     ) -> anyhow::Result<Self> {
+        Self::fire_at(stage, &stage.all(), generator, rooms, posts, pace, told).await
+    }
+
+    /// The same, where only the followers of `sinks` are waited for and asked. The others may be frozen.
+    ///
+    /// # Errors
+    /// The hub refuses, or a follower is shown nothing any more.
+    pub(crate) async fn fire_at(
+        stage: &Stage,
+        sinks: &[usize],
+        generator: &Generator,
+        rooms: &[RoomUri],
+        posts: Vec<Post>,
+        pace: Pace,
+        told: impl Fn(),
+    ) -> anyhow::Result<Self> {
         let before = stage.hub_usage()?;
         let shots = generator.fire(posts, pace, told).await?;
-        arrived(stage, shots.len() as u64).await?;
+        arrived(stage, sinks, shots.len() as u64, |_| {}).await?;
         let hub_cpu = stage.hub_usage()?.cpu.saturating_sub(before.cpu);
-        let collected = stage.collect().await?;
+        let collected = stage.collect_of(sinks).await?;
         Ok(Self {
             hub_cpu,
             ..Self::judge(rooms, shots, &collected)?
@@ -99,20 +117,31 @@ impl Volley {
             hub_cpu: Duration::ZERO,
             accept_us,
             deliver_us,
+            shots,
             faults,
         })
     }
 }
 
-/// Waits until each follower was shown so many messages.
-async fn arrived(stage: &Stage, messages: u64) -> anyhow::Result<()> {
+/// Waits until each follower of `sinks` was shown so many messages since the last collection. `told` hears how many all of
+/// them were shown, at each look.
+///
+/// # Errors
+/// A follower is shown nothing any more.
+pub(crate) async fn arrived(
+    stage: &Stage,
+    sinks: &[usize],
+    messages: u64,
+    mut told: impl FnMut(u64),
+) -> anyhow::Result<()> {
     let mut last = (Instant::now(), 0);
     loop {
-        let progress = stage.progress().await?;
+        let progress = stage.progress_of(sinks).await?;
+        let shown = progress.iter().sum::<u64>();
+        told(shown);
         if progress.iter().all(|shown| *shown >= messages) {
             return Ok(());
         }
-        let shown = progress.iter().sum::<u64>();
         if shown > last.1 {
             last = (Instant::now(), shown);
         }

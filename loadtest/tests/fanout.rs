@@ -73,4 +73,18 @@ fn a_short_run_is_complete_and_says_what_it_measured_beside_what() {
     let nats = named("NATS JetStream, un-synced");
     assert!(!nats.is_empty() && nats.iter().all(|row| row["met"] == "not measured"));
     assert!(page.contains("<svg") && page.contains("Complete") && !page.contains("<script"));
+
+    let few = ["--quick", "--rooms=2"];
+    let stalled = ["stalled", "--well=2", "--stalled=2", "--messages=200"];
+    let catchup = ["catchup", "--returning=1", "--backlog=300", "--rate=100", "--seconds=1"];
+    let failover = ["failover", "--followers=2", "--rate=50", "--seconds=3"];
+    for arguments in [&stalled[..], &catchup, &failover] {
+        let (outcome, _) = outcome(&[arguments, &few].concat());
+        assert_eq!(outcome["scenario"], arguments[0]);
+        assert_eq!(outcome["complete"], true, "{:#}", outcome["faults"]);
+    }
+    let (commits, _) = outcome(&["commits", "--quick", "--leaves=3", "--commits=3"]);
+    assert_eq!(commits["complete"], true, "{:#}", commits["faults"]);
+    let rows = commits["rows"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["name_beside"] == "bare OpenMLS"));
 }

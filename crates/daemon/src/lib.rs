@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod certificates;
 pub mod config;
+pub mod descriptors;
 pub mod drain;
 pub mod files;
 pub mod health;

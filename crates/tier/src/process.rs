@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use daemon::{Health, Latch, Telemetry, admin, drain, telemetry};
+use daemon::{Health, Latch, Telemetry, admin, descriptors, drain, telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +61,11 @@ impl Program {
         let listener = bind(admin_address, "admin").await?;
         let admin_stop = CancellationToken::new();
         let admin = tokio::spawn(admin::serve(listener, health, telemetry.registry(), admin_stop.clone()));
+        // Whoever may not have more serves with what there is.
+        match descriptors::raise() {
+            Ok(raised) => tracing::info!(before = raised.before, now = raised.now, "open files allowed"),
+            Err(error) => tracing::warn!(%error, "cannot raise how many files may be open"),
+        }
         tracing::info!(admin = %admin_address, "starting");
         Box::pin(work(started, stop)).await?;
         admin_stop.cancel();

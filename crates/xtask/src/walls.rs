@@ -88,11 +88,11 @@ pub const WALLS: &[(&str, &[&str])] = &[
     ),
     ("nave", &["hub", "room", "shard", "fanout", "actix"]),
     ("example-follower", &["*", "!proto", "actix"]),
-    // It drives processes, and knows of them what others may know: not how they work.
+    // It drives processes, and knows of them what others may know: not how they work. Beside them it measures bare OpenMLS.
     (
         "loadtest",
         &[
-            "*", "!client", "!daemon", "!link", "!mimi", "!peer", "!proto", "!tier", "actix", "fjall", "openmls",
+            "*", "!client", "!daemon", "!link", "!mimi", "!peer", "!policy", "!proto", "!tier", "actix", "fjall",
         ],
     ),
 ];

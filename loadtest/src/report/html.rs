@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Outcome;
 use super::plot::escaped;
+use super::ratios;
 use super::text::{cells, short, verdict};
 
 const STYLE: &str = "
@@ -58,6 +59,7 @@ fn write_outcome(page: &mut String, outcome: &Outcome) -> std::fmt::Result {
         )?;
     }
     writeln!(page, "</table>")?;
+    page.push_str(&ratios::svg(&outcome.rows));
     for plot in &outcome.plots {
         page.push_str(&plot.svg());
     }

@@ -2,6 +2,7 @@
 
 mod html;
 mod plot;
+mod ratios;
 mod text;
 
 use std::collections::BTreeMap;

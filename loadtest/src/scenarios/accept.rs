@@ -13,7 +13,7 @@ use crate::limits::sync;
 use crate::measure::{Watch, calibrate};
 use crate::progress::Step;
 use crate::report::{Goal, Line, Outcome, Plot, Sample, Settings};
-use crate::stage::Stage;
+use crate::stage::{Shape, Stage};
 use crate::volley::Volley;
 
 /// What is asked before, and does not count, as a share of what is asked then.
@@ -137,7 +137,7 @@ struct Bench {
 
 impl Bench {
     async fn set_up(setting: &Setting, options: &Options) -> anyhow::Result<Self> {
-        let stage = Stage::build(&setting.ground, &[1]).await?;
+        let stage = Stage::build(&setting.ground, &Shape::sinks(&[1])).await?;
         let hub = Hub::new(&stage.clients);
         let rooms = options.rooms.iter().copied().max().unwrap_or(1);
         let step = Step::begin(format!("{rooms} rooms"), 3 * rooms);

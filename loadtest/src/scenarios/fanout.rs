@@ -17,7 +17,7 @@ use crate::limits::sync;
 use crate::measure::{Watch, calibrate};
 use crate::progress::Step;
 use crate::report::{Goal, Line, Outcome, Plot, Sample, Settings};
-use crate::stage::Stage;
+use crate::stage::{Shape, Stage};
 use crate::volley::Volley;
 
 /// Messages of a volley that goes before and does not count, as a share of the one that does.
@@ -154,7 +154,7 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     async fn set_up(setting: &'a Setting, options: &'a Options, followers: usize) -> anyhow::Result<Self> {
-        let stage = Stage::build(&setting.ground, &[followers]).await?;
+        let stage = Stage::build(&setting.ground, &Shape::sinks(&[followers])).await?;
         let hub = Hub::new(&stage.clients);
         // Each follower is invited, the room founded, its founder taken out.
         let step = Step::begin(

@@ -1,7 +1,12 @@
 //! What is measured: each scenario sets its processes up, plays its rounds and says what it found.
 
 pub(crate) mod accept;
+pub(crate) mod bench;
+pub(crate) mod catchup;
+pub(crate) mod commits;
+pub(crate) mod failover;
 pub(crate) mod fanout;
+pub(crate) mod stalled;
 
 use std::path::PathBuf;
 
@@ -12,6 +17,9 @@ use crate::measure::Watch;
 use crate::report::{Outcome, Settings};
 use crate::rounds::Rounds;
 use crate::stage::{Ground, Programs};
+
+/// What `all` plays, in this order.
+pub(crate) const ALL: [&str; 6] = ["fanout", "accept", "commits", "catchup", "stalled", "failover"];
 
 /// What a bare loop is called in a row.
 pub(crate) const BARE_QUINN: &str = "bare quinn";
@@ -26,6 +34,8 @@ pub(crate) struct Setting {
     pub(crate) ground: Ground,
     pub(crate) rounds: Rounds,
     pub(crate) quick: bool,
+    /// Files and sockets that this process may have open.
+    open_files: u64,
 }
 
 impl Setting {
@@ -43,11 +53,13 @@ impl Setting {
             ground: Ground { programs, directory },
             rounds: common.rounds(),
             quick: common.quick,
+            open_files: daemon::descriptors::raise()?.now,
         })
     }
 
     /// An outcome of which nothing is known yet but its settings.
-    pub(crate) fn outcome(&self, scenario: &'static str, settings: Settings, watch: &Watch) -> Outcome {
+    pub(crate) fn outcome(&self, scenario: &'static str, mut settings: Settings, watch: &Watch) -> Outcome {
+        settings.insert("open_files", self.open_files.into());
         Outcome {
             scenario,
             settings,

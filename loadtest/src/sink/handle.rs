@@ -6,6 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 
 use super::words::{Ask, Collected, Progress, Setup};
@@ -68,6 +70,27 @@ impl Sink {
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Stops the process where it is: it answers nobody, neither the hub nor us.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(crate) fn freeze(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(crate) fn thaw(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.id()).context("an id of a process")?);
+        kill(pid, signal).with_context(|| format!("send {signal} to a sink"))
     }
 
     /// Application messages that each follower was shown since the last collection.

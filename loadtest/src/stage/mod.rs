@@ -5,7 +5,9 @@ mod files;
 mod ports;
 mod process;
 
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use daemon::certificates::DevelopmentCa;
@@ -34,9 +36,60 @@ pub(crate) struct Ground {
     pub(crate) directory: PathBuf,
 }
 
+/// Who follows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shape {
+    /// Followers of each sink: processes of their own.
+    pub(crate) sinks: Vec<usize>,
+    /// Followers that nobody ever hears of: after those of the sinks.
+    pub(crate) holes: usize,
+}
+
+impl Shape {
+    /// Such sinks, and no holes.
+    pub(crate) fn sinks(followers: &[usize]) -> Self {
+        Self {
+            sinks: followers.to_vec(),
+            holes: 0,
+        }
+    }
+}
+
+/// How the hub's process is started.
+#[derive(Debug)]
+struct HubStart {
+    program: PathBuf,
+    file: PathBuf,
+    admin: SocketAddr,
+}
+
+impl HubStart {
+    async fn start(&self) -> anyhow::Result<Process> {
+        Process::start("nave-hub", &self.program, &[], &self.file, self.admin).await
+    }
+}
+
+/// An address that takes connections and datagrams and never says anything.
+#[derive(Debug)]
+struct Hole {
+    _tcp: TcpListener,
+    _udp: UdpSocket,
+}
+
+impl Hole {
+    fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let taken = || format!("bind {address}");
+        Ok(Self {
+            _tcp: TcpListener::bind(address).with_context(taken)?,
+            _udp: UdpSocket::bind(address).with_context(taken)?,
+        })
+    }
+}
+
 /// See the module.
 pub(crate) struct Stage {
-    hub: Process,
+    hub: Mutex<Process>,
+    hub_start: HubStart,
     sinks: Vec<Sink>,
     /// The providers that follow, in the order of the sinks.
     pub(crate) followers: Vec<Provider>,
@@ -44,6 +97,8 @@ pub(crate) struct Stage {
     pub(crate) clients: Vec<HubClient<Channel>>,
     /// The hub's ExternalSender (RFC 9420 §12.1.8.1) in rooms of cipher suite 0x0001.
     pub(crate) hub_sender: Vec<u8>,
+    /// Addresses that take what is sent to them and never answer.
+    _holes: Vec<Hole>,
     stop: CancellationToken,
     /// Removed when the processes have ended: fields are dropped in their order.
     directory: TempDir,
@@ -56,21 +111,26 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    /// Builds a stage with as many sinks as `groups` has numbers, each of them standing for so many followers.
+    /// Builds a stage of this shape.
     ///
     /// # Errors
     /// Something does not start.
-    pub(crate) async fn build(ground: &Ground, groups: &[usize]) -> anyhow::Result<Self> {
+    pub(crate) async fn build(ground: &Ground, shape: &Shape) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("nave-load-")
             .tempdir_in(&ground.directory)?;
         let root = directory.path();
         let ca = DevelopmentCa::in_directory(&root.join("ca"))?;
-        let groups = files::followers(root, &ca, groups)?;
+        let mut counts = shape.sinks.clone();
+        counts.push(shape.holes);
+        let groups = files::followers(root, &ca, &counts)?;
         let config = files::hub(ground, root, &ca, &groups)?;
 
         let mut sinks = Vec::new();
-        for (number, followers) in groups.iter().enumerate() {
+        let (holes, sunk) = groups.split_last().context("there is a group of holes")?;
+        let holes = holes.iter().map(|hole| Hole::open(hole.address));
+        let holes = holes.collect::<anyhow::Result<_>>()?;
+        for (number, followers) in sunk.iter().enumerate() {
             let setup = Setup {
                 hub: HUB.to_owned(),
                 roots: root.join("ca/ca.pem"),
@@ -79,7 +139,12 @@ impl Stage {
             sinks.push(Sink::start(root, &format!("sink-{number}"), &setup).await?);
         }
         let (program, file) = (ground.programs.path("nave-hub"), &config.file);
-        let hub = Process::start("nave-hub", &program, &[], file, config.admin).await?;
+        let hub_start = HubStart {
+            program,
+            file: file.clone(),
+            admin: config.admin,
+        };
+        let hub = hub_start.start().await?;
         let said = ground
             .programs
             .run("nave-hub", &["--print-senders", "--config", files::text(file)?])?;
@@ -94,8 +159,10 @@ impl Stage {
         Ok(Self {
             hub_sender: files::sender(&String::from_utf8_lossy(&said.stdout))?,
             directory,
-            hub,
+            hub: Mutex::new(hub),
+            hub_start,
             sinks,
+            _holes: holes,
             followers,
             clients,
             stop,
@@ -107,7 +174,22 @@ impl Stage {
     /// # Errors
     /// The system does not tell.
     pub(crate) fn hub_usage(&self) -> anyhow::Result<Usage> {
-        measure::usage(self.hub.id()).context("this system does not tell what a process used")
+        measure::usage(self.hub().id()).context("this system does not tell what a process used")
+    }
+
+    /// Kills the hub as a crash would, and starts it again on the same store.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) async fn restart_hub(&self) -> anyhow::Result<()> {
+        self.hub().kill()?;
+        let hub = self.hub_start.start().await?;
+        *self.hub() = hub;
+        Ok(())
+    }
+
+    fn hub(&self) -> MutexGuard<'_, Process> {
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A directory on the disk that the hub writes to.
@@ -115,33 +197,59 @@ impl Stage {
         self.directory.path()
     }
 
-    /// Application messages that each follower was shown since the last collection.
+    /// The numbers of all sinks.
+    pub(crate) fn all(&self) -> Vec<usize> {
+        (0..self.sinks.len()).collect()
+    }
+
+    /// The sink of this number.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn sink(&self, number: usize) -> anyhow::Result<&Sink> {
+        self.sinks
+            .get(number)
+            .with_context(|| format!("there is no sink {number}"))
+    }
+
+    /// Application messages that each follower of `sinks` was shown since the last collection. None of these may be frozen.
     ///
     /// # Errors
     /// A sink is gone.
-    pub(crate) async fn progress(&self) -> anyhow::Result<Vec<u64>> {
+    pub(crate) async fn progress_of(&self, sinks: &[usize]) -> anyhow::Result<Vec<u64>> {
         let mut all = Vec::new();
-        for sink in &self.sinks {
-            all.extend(sink.progress().await?);
+        for number in sinks {
+            all.extend(self.sink(*number)?.progress().await?);
         }
         Ok(all)
     }
 
-    /// What each follower was shown since the last collection.
+    /// What each follower was shown since the last collection. No sink may be frozen.
     ///
     /// # Errors
     /// A sink is gone.
     pub(crate) async fn collect(&self) -> anyhow::Result<Vec<Collected>> {
+        self.collect_of(&self.all()).await
+    }
+
+    /// What each follower of `sinks` was shown since the last collection. None of these may be frozen.
+    ///
+    /// # Errors
+    /// A sink is gone.
+    pub(crate) async fn collect_of(&self, sinks: &[usize]) -> anyhow::Result<Vec<Collected>> {
         let mut all = Vec::new();
-        for sink in &self.sinks {
-            all.extend(sink.collect().await?);
+        for number in sinks {
+            all.extend(self.sink(*number)?.collect().await?);
         }
         Ok(all)
     }
 
     /// What each process used since it began.
     pub(crate) fn processes(&self) -> Vec<ProcessUse> {
-        let hub = (self.hub.name().to_owned(), self.hub.id());
+        let hub = {
+            let hub = self.hub();
+            (hub.name().to_owned(), hub.id())
+        };
         let sinks = self.sinks.iter().enumerate();
         let sinks = sinks.map(|(number, sink)| (format!("sink {number}"), sink.id()));
         let ours = ("generator".to_owned(), std::process::id());

@@ -115,6 +115,16 @@ impl Process {
         Ok(process)
     }
 
+    /// Ends it at once, with SIGKILL, and waits until it is gone.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// What it is called.
     pub(crate) fn name(&self) -> &str {
         &self.name
