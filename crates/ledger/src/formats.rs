@@ -227,6 +227,7 @@ fn each_key_stays_as_it_was_released() {
         golden("due", &keys::due(&room)),
         golden("tail", &keys::tail(shard)),
         golden("tail-start", &keys::tail_start(shard)),
+        golden("trimmed", &keys::trimmed(shard)),
         golden("log", &keys::log(shard, Offset(300))),
         golden("log-from", &range(keys::log_from(shard, Offset(300)))),
         golden("set", &keys::part(&keys::set(shard, SetId([0x5e; 16])), 1)),
@@ -240,6 +241,10 @@ fn each_key_stays_as_it_was_released() {
         golden(
             "index-from",
             &range(keys::index_from(shard, FollowerId(513), Offset(300))),
+        ),
+        golden(
+            "index-below",
+            &range(keys::index_below(shard, FollowerId(513), Offset(300))),
         ),
         golden("rows", &range(keys::rows(shard, &room))),
         golden(

@@ -21,6 +21,7 @@ mod records;
 mod rooms;
 mod rows;
 mod ties;
+mod trim;
 mod value;
 
 pub use batch::{Batch, Change, Prepared, Unstaged, Write};
@@ -33,4 +34,5 @@ pub use read::{CorruptRow, Position, ReadError, ReadLimit};
 pub use room::{Chain, Digest, Millis, Seq, Shown};
 pub use rooms::Rooms;
 pub use ties::{Due, Membership, Tie};
+pub use trim::{Cut, Trimmed, Trimmer};
 pub use value::BLOB_BYTES_MAX;
