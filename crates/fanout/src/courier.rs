@@ -110,17 +110,18 @@ impl Courier<'_> {
                 bytes: options.window_bytes_max,
             };
             let entries = self.shared.ledger.read_log(self.shared.shard, *first, limit).await?;
-            let read = entries.len().min(neighbours);
-            if read == 0 {
-                // Trimmed: what is not there is not due.
-                return Ok(());
-            }
-            for entry in entries.into_iter().take(read) {
+            let mut read = 0;
+            for entry in entries {
+                let Some(at) = offsets[..neighbours].iter().position(|offset| *offset == entry.offset) else {
+                    break;
+                };
                 if !window.push(Arc::new(entry.into()), self.provider) {
                     return Ok(());
                 }
+                read = at + 1;
             }
-            offsets = &offsets[read..];
+            // Trimmed: what is not there is not due.
+            offsets = &offsets[if read == 0 { neighbours } else { read }..];
         }
         Ok(())
     }

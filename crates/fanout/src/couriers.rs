@@ -289,6 +289,14 @@ impl Couriers {
         }
     }
 
+    /// Below this no follower is due anything, and none needs the log: it may be trimmed.
+    pub fn floor(&self) -> Offset {
+        let state = self.shared.lock();
+        let indexed = state.followers.values().filter(|lane| lane.follower.is_indexed());
+        let first = indexed.map(|lane| lane.follower.next()).min();
+        Offset(first.unwrap_or(u64::MAX).min(state.tail_start_durable))
+    }
+
     /// Whether the memory tail is so far beyond its bounds that nothing should be released before reports have made room.
     pub fn is_full(&self) -> bool {
         let options = &self.shared.options;

@@ -232,6 +232,48 @@ async fn a_follower_behind_the_memory_tail_is_served_from_its_index_after_a_rest
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_log_may_go_up_to_what_somebody_is_due() {
+    let mut world = World::new(small_tail()).await;
+    world.papers.change("b", |b| b.down = true);
+    for n in 0..100 {
+        let to = if n >= 10 && n % 3 == 0 { vec![B, C] } else { vec![C] };
+        world.append("one", &to).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(world.trim().await, Offset(12), "the first that b lacks");
+    world.restart().await;
+    assert_eq!(world.trim().await, Offset(12));
+    world.papers.change("b", |b| b.down = false);
+    world.settle().await;
+    let due: Vec<u64> = (10..100).filter(|n| n % 3 == 0).collect();
+    assert_eq!(world.papers.offsets("b"), due);
+    world.append("one", &[B]).await;
+    world.settle().await;
+    assert!(world.trim().await >= Offset(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_trimmed_is_not_due_to_a_cursor_that_was_not_written_in_time() {
+    let mut world = World::new(small_tail()).await;
+    world.papers.change("b", |b| b.down = true);
+    for _ in 0..50 {
+        world.append("one", &[B, C]).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.papers.change("b", |b| b.down = false);
+    // Acknowledged in memory; what would say so durably is lost with the process.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let below = world.trim().await;
+    assert!(below > Offset(20), "{below:?}");
+    let before = world.papers.offsets("b").len();
+    world.restart().await;
+    world.append("one", &[B, C]).await;
+    world.settle().await;
+    assert_eq!(world.papers.offsets("b")[before..], (below.0..51).collect::<Vec<_>>());
+    assert_eq!(cursor(&world, "b").await.next, Offset(51));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_entry_that_the_follower_has_passed_is_set_aside_at_once() {
     let mut world = World::new(Options::default()).await;
     world.papers.change("b", |b| b.refuses = [2].into());

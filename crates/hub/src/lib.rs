@@ -26,6 +26,7 @@ mod roster;
 pub mod seal;
 mod spawner;
 mod steward;
+mod trimmer;
 mod vault;
 
 pub use actors::OpenError;

@@ -17,6 +17,8 @@ pub(crate) struct Metrics {
     shards: UpDownCounter<i64>,
     fenced: Counter<u64>,
     unfit: Gauge<u64>,
+    trimmed: Counter<u64>,
+    trimmed_bytes: Counter<u64>,
 }
 
 impl Metrics {
@@ -69,7 +71,22 @@ impl Metrics {
                     "1 while this node's wall clock is too far off the others', or not compared yet; else 0",
                 )
                 .build(),
+            trimmed: meter
+                .u64_counter("nave.log.trimmed")
+                .with_unit("{entry}")
+                .with_description("Entries taken out of shard logs, acknowledged by all and past their retention")
+                .build(),
+            trimmed_bytes: meter
+                .u64_counter("nave.log.trimmed.size")
+                .with_unit("By")
+                .with_description("Octets of those entries' messages")
+                .build(),
         }
+    }
+
+    pub(crate) fn trimmed(&self, trimmed: &ledger::Trimmed) {
+        self.trimmed.add(trimmed.entries as u64, &[]);
+        self.trimmed_bytes.add(trimmed.bytes, &[]);
     }
 
     pub(crate) fn appended(&self, entries: usize, took: Duration) {

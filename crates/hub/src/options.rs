@@ -27,6 +27,11 @@ pub struct Options {
     pub dependents_every: Duration,
     /// Whether minimal-metadata rooms (mimi-protocol §6) may be founded. Those that there are go on either way.
     pub minimal_metadata: bool,
+    /// How long an entry is kept in its shard's log after it was accepted, at least, once every follower has
+    /// acknowledged it. `None`: for ever.
+    pub retention: Option<Duration>,
+    /// How often it is looked whether entries may go.
+    pub trim_every: Duration,
     /// Limits of the couriers.
     pub fanout: fanout::Options,
 }
@@ -45,6 +50,8 @@ impl Default for Options {
             reopen_after: Duration::from_millis(100),
             dependents_every: Duration::from_secs(10),
             minimal_metadata: false,
+            retention: None,
+            trim_every: Duration::from_secs(60),
             fanout: fanout::Options::default(),
         }
     }

@@ -253,6 +253,7 @@ fn each_key_stays_as_it_was_released() {
         golden("due", &keys::due(&room)),
         golden("tail", &keys::tail(shard)),
         golden("tail-start", &keys::tail_start(shard)),
+        golden("trimmed", &keys::trimmed(shard)),
         golden("log", &keys::log(shard, Offset(300))),
         golden("log-from", &range(keys::log_from(shard, Offset(300)))),
         golden("set", &keys::part(&keys::set(shard, SetId([0x5e; 16])), 1)),
@@ -271,6 +272,14 @@ fn each_key_stays_as_it_was_released() {
         golden("all-set-aside", &range(keys::all_set_aside(shard, FollowerId(513)))),
         golden("room-index", &keys::room_index(shard, &room, Seq(300))),
         golden("room-index-from", &range(keys::room_index_from(shard, &room, Seq(300)))),
+        golden(
+            "index-below",
+            &range(keys::index_below(shard, FollowerId(513), Offset(300))),
+        ),
+        golden(
+            "room-index-below",
+            &range(keys::room_index_below(shard, &room, Seq(300))),
+        ),
         golden("rows", &range(keys::rows(shard, &room))),
         golden(
             "row-blobs-before",

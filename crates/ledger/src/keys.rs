@@ -7,6 +7,7 @@
 //! | `L` `s` | shard count and hash key |
 //! | `S` shard `t` | tail: term, opening, batch, next offset |
 //! | `S` shard `s` | tail start: entries below it are indexed for every follower that is behind them |
+//! | `S` shard `w` | trimmed: entries below it are gone |
 //! | `S` shard `l` offset | one entry of the log |
 //! | `S` shard `e` set part | a recipient set, by the hash of its content |
 //! | `S` shard `f` follower | an interned follower: its provider |
@@ -192,6 +193,10 @@ pub(crate) fn tail_start(shard: ShardId) -> Vec<u8> {
     table(shard, b's')
 }
 
+pub(crate) fn trimmed(shard: ShardId) -> Vec<u8> {
+    table(shard, b'w')
+}
+
 pub(crate) fn log(shard: ShardId, offset: Offset) -> Vec<u8> {
     let mut key = table(shard, b'l');
     key.extend_from_slice(&offset.0.to_be_bytes());
@@ -201,6 +206,11 @@ pub(crate) fn log(shard: ShardId, offset: Offset) -> Vec<u8> {
 /// The log from `from` on.
 pub(crate) fn log_from(shard: ShardId, from: Offset) -> KeyRange {
     between(log(shard, from), prefixed(table(shard, b'l')).end)
+}
+
+/// The log from `from` on, and below `until`.
+pub(crate) fn log_between(shard: ShardId, from: Offset, until: Offset) -> KeyRange {
+    between(log(shard, from), log(shard, until).into())
 }
 
 pub(crate) fn set(shard: ShardId, set: SetId) -> KeyRange {
@@ -275,6 +285,16 @@ pub(crate) fn room_index(shard: ShardId, room: &RoomUri, last: Seq) -> Vec<u8> {
 pub(crate) fn room_index_from(shard: ShardId, room: &RoomUri, seq: Seq) -> KeyRange {
     let end = prefixed(room_in(shard, b'a', room)).end;
     between(room_index(shard, room, seq), end)
+}
+
+/// The same for entries of a room that are all below `seq`.
+pub(crate) fn room_index_below(shard: ShardId, room: &RoomUri, seq: Seq) -> KeyRange {
+    between(room_index(shard, room, Seq(0)), room_index(shard, room, seq).into())
+}
+
+/// The index blocks of a follower that hold nothing from `until` on.
+pub(crate) fn index_below(shard: ShardId, follower: FollowerId, until: Offset) -> KeyRange {
+    between(index(shard, follower, Offset(0)), index(shard, follower, until).into())
 }
 
 fn room_in(shard: ShardId, letter: u8, room: &RoomUri) -> Vec<u8> {

@@ -23,6 +23,7 @@ mod rooms;
 mod rows;
 mod set_aside;
 mod ties;
+mod trim;
 mod value;
 
 pub use batch::{Batch, Change, Prepared, Unstaged, Write};
@@ -37,4 +38,5 @@ pub use room::{Chain, Digest, Millis, Seq, Shown};
 pub use rooms::Rooms;
 pub use set_aside::SetAside;
 pub use ties::{Due, Membership, Tie};
+pub use trim::{Cut, Trimmed, Trimmer};
 pub use value::BLOB_BYTES_MAX;

@@ -79,6 +79,8 @@ pub struct Position {
     pub head: Offset,
     /// Every entry below is indexed.
     pub tail_start: Offset,
+    /// Every entry below is gone, and reads begin there. See [`Trimmer`](crate::Trimmer).
+    pub trimmed: Offset,
 }
 
 /// What [`Ledger::read_room`] finds.
@@ -120,7 +122,8 @@ impl Ledger {
         retried!(self, transaction => find_room(&transaction, shard, room))
     }
 
-    /// Entries of a shard's log from `from` on, in order. Empty at the head.
+    /// Entries of a shard's log from `from` on, in order. Empty at the head. What is trimmed is left out
+    /// ([`Position::trimmed`]).
     pub async fn read_log(&self, shard: ShardId, from: Offset, limit: ReadLimit) -> Result<Vec<LogEntry>, ReadError> {
         retried!(self, transaction => self.find_entries(&transaction, shard, from, limit))
     }
@@ -341,6 +344,10 @@ async fn find_position(transaction: &Transaction, shard: ShardId) -> Result<Posi
     let key = keys::tail_start(shard);
     if let Some(row) = transaction.snapshot_get(&key).await? {
         position.tail_start = records::decode_offset(&row).map_err(corrupt(&key))?;
+    }
+    let key = keys::trimmed(shard);
+    if let Some(row) = transaction.snapshot_get(&key).await? {
+        position.trimmed = records::decode_offset(&row).map_err(corrupt(&key))?;
     }
     Ok(position)
 }

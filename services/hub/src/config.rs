@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use mimi::{Encode as _, Provider};
@@ -54,12 +55,38 @@ pub struct Config {
     /// Whether minimal-metadata rooms are hosted (mimi-protocol §6).
     #[serde(default)]
     pub minimal_metadata: bool,
+    /// How long what was delivered is kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// Other providers.
     #[serde(default)]
     pub peers: Vec<Peer>,
     /// Logs, traces, metrics.
     #[serde(default)]
     pub telemetry: daemon::telemetry::Options,
+}
+
+/// How long the log of the rooms is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Seconds for which an entry is kept at least, after it was accepted, once every follower has acknowledged it.
+    pub acknowledged_s: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            acknowledged_s: 24 * 60 * 60,
+        }
+    }
+}
+
+impl Retention {
+    /// As the hub's options say it.
+    pub fn acknowledged(self) -> Duration {
+        Duration::from_secs(self.acknowledged_s)
+    }
 }
 
 const fn one() -> u32 {

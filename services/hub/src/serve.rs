@@ -99,6 +99,7 @@ pub async fn work_on(
         seed: rand::random(),
         options: Options {
             minimal_metadata: config.minimal_metadata,
+            retention: Some(config.retention.acknowledged()),
             ..Options::default()
         },
     });

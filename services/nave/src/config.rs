@@ -34,6 +34,9 @@ pub struct Config {
     /// (mimi-protocol §6). The draft leaves open how their keys are managed.
     #[serde(default)]
     pub minimal_metadata: bool,
+    /// How long what was delivered is kept.
+    #[serde(default)]
+    pub retention: nave_hub::config::Retention,
     /// Local users and their tokens.
     #[serde(default)]
     pub users: Vec<User>,

@@ -142,6 +142,10 @@ hub_key = "hub.key"
 # draft leaves the management of their keys open: what is stored for them may change.
 minimal_metadata = {minimal_metadata}
 
+# For how many seconds an entry stays in the log of this hub's rooms, at least, once every follower has acknowledged it.
+[retention]
+acknowledged_s = 86_400
+
 # The certificate that other providers see. It must name `domain`. Read again when the files change.
 [tls]
 chain = "provider.pem"

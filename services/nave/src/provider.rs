@@ -131,6 +131,7 @@ impl Running {
             seed: rand::random(),
             options: nave_hub::Options {
                 minimal_metadata: config.minimal_metadata,
+                retention: Some(config.retention.acknowledged()),
                 ..nave_hub::Options::default()
             },
         });

@@ -165,3 +165,17 @@ fn mm_3_pseudonyms_are_off_unless_the_configuration_says_so() {
     let error = error_after(written, "minimal_metadata = \"a little\"\n");
     assert!(error.contains("minimal_metadata"), "{error}");
 }
+
+#[test]
+fn the_log_is_kept_for_a_day_unless_the_configuration_says_otherwise() {
+    let root = tempfile::tempdir().unwrap();
+    let path = plan(root.path(), "a").carry_out().unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let day = "[retention]\nacknowledged_s = 86_400\n";
+    assert!(text.contains(day), "{text}");
+    for (table, seconds) in [(day, 86_400), ("", 86_400), ("[retention]\nacknowledged_s = 60\n", 60)] {
+        std::fs::write(&path, text.replace(day, table)).unwrap();
+        let retention = Config::load(&path).unwrap().retention;
+        assert_eq!(retention.acknowledged().as_secs(), seconds, "{table}");
+    }
+}

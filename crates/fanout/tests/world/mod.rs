@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fanout::{Acknowledged, Couriers, Due, Failure, Occasion, Opening, Options, Refused, Resting, Transport};
-use ledger::{Batch, Change, Founding, Ledger, LedgerId, Offset, Prepared, ShardLog};
+use ledger::{Batch, Change, Cut, Founding, Ledger, LedgerId, Offset, Prepared, ShardLog, Trimmer};
 use mimi::Provider;
 use room::{Chain, Digest, Entry, EntryKind, Epoch, Millis, Recipient, Recipients, Seq, Shown};
 use route::{ShardId, Shards};
@@ -195,6 +195,16 @@ impl World {
         self.lives += 1;
         (self.tenure, self.log, self.couriers) =
             Self::life(&self.ledger, &self.papers, &self.options, self.lives).await;
+    }
+
+    /// Takes out of the log whatever no follower is due.
+    pub async fn trim(&self) -> Offset {
+        let cut = Cut {
+            floor: self.couriers.floor(),
+            before: Millis(u64::MAX),
+        };
+        let mut trimmer = Trimmer::new(self.ledger.clone(), SHARD);
+        trimmer.pass(&self.tenure, cut).await.unwrap().below
     }
 
     /// One batch with one entry of `room`, due to `to`, and whatever the couriers report.

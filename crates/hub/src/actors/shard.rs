@@ -21,6 +21,7 @@ use crate::gate::Gate;
 use crate::hub::{Parts, StartError};
 use crate::metrics::Metrics;
 use crate::roster::Roster;
+use crate::trimmer::{self, Trimmer};
 use crate::{Clock, Offload, Options, Outcome};
 
 /// What a shard's actor is made of.
@@ -201,6 +202,15 @@ impl ShardActor {
             metrics: self.served.metrics.clone(),
             dependents: self.served.dependents.clone(),
         };
+        let trimmer = options.retention.map(|retention| Trimmer {
+            log: ledger::Trimmer::new(self.served.ledger.clone(), self.served.shard),
+            couriers: couriers.clone(),
+            tenure: tenure.clone(),
+            clock: self.served.clock.clone(),
+            retention,
+            every: options.trim_every,
+            metrics: self.served.metrics.clone(),
+        });
         self.served.metrics.shards(1);
         self.served.roster.begin(self.served.shard, tenure.term());
         self.state = State::Serving(Serving {
@@ -210,7 +220,11 @@ impl ShardActor {
             couriers,
         });
         tokio::task::spawn_local(async move {
-            let end = committer.run().await;
+            let end = tokio::select! {
+                biased;
+                end = committer.run() => end,
+                never = trimmer::run(trimmer) => match never {},
+            };
             if let Some(address) = address.upgrade() {
                 // An actor that has stopped needs no news of its committer.
                 let _ = address.send(Ended(end)).await;
