@@ -145,7 +145,12 @@ impl Courier<'_> {
         let aside = self.set_aside(&items, &acknowledged.refused);
         let done = |offset| offset < acknowledged.next.0 || acknowledged.above.contains(&Offset(offset));
         let count = shared.acknowledge(self.provider, &offsets, done, aside);
-        if count > 0 {
+        if !self.refusals.is_empty() {
+            self.refusals
+                .retain(|offset, _| !shared.is_acknowledged(self.provider, *offset));
+        }
+        // A refusal is an answer: the next try comes soon, since the follower's other rooms wait for it.
+        if count > 0 || !acknowledged.refused.is_empty() {
             self.failures = 0;
         }
         if count == offsets.len() && acknowledged.retry_after.is_none() {
@@ -175,6 +180,7 @@ impl Courier<'_> {
             let (shard, offset, status) = (shared.shard.0, refusal.offset.0, refusal.status);
             let (tries, reason) = (*tries, &refusal.reason);
             tracing::error!(
+                follower = %self.provider,
                 shard,
                 offset,
                 tries,

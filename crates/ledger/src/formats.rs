@@ -270,6 +270,10 @@ fn each_key_stays_as_it_was_released() {
         ),
         golden("set-aside", &keys::set_aside(shard, FollowerId(513), Offset(300))),
         golden("all-set-aside", &range(keys::all_set_aside(shard, FollowerId(513)))),
+        golden(
+            "set-aside-below",
+            &range(keys::set_aside_below(shard, FollowerId(513), Offset(300))),
+        ),
         golden("room-index", &keys::room_index(shard, &room, Seq(300))),
         golden("room-index-from", &range(keys::room_index_from(shard, &room, Seq(300)))),
         golden(

@@ -274,6 +274,14 @@ pub(crate) fn all_set_aside(shard: ShardId, follower: FollowerId) -> KeyRange {
     prefixed(key)
 }
 
+/// The entries below `until` that were set aside for a follower.
+pub(crate) fn set_aside_below(shard: ShardId, follower: FollowerId, until: Offset) -> KeyRange {
+    between(
+        set_aside(shard, follower, Offset(0)),
+        set_aside(shard, follower, until).into(),
+    )
+}
+
 /// Where the entries of a room lie that one batch appended, of which this is the last.
 pub(crate) fn room_index(shard: ShardId, room: &RoomUri, last: Seq) -> Vec<u8> {
     let mut key = room_in(shard, b'a', room);

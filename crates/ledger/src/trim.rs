@@ -62,7 +62,7 @@ impl Trimmer {
     }
 
     /// Takes away the oldest entries that `cut` allows, at most 512 of them, and index blocks that name nothing but what
-    /// is gone: those of their rooms, and of at most 512 followers. Never takes an entry that is not below the durable start of the tail.
+    /// is gone: those of their rooms, and of at most 512 followers, with what was set aside for these. Never takes an entry that is not below the durable start of the tail.
     ///
     /// Entries are ordered by offset, and by time only roughly: the first that has to stay keeps all behind it.
     ///
@@ -155,6 +155,7 @@ impl Trimmer {
         let end = first.saturating_add(FollowerId::PER_CHUNK - 1).min(last);
         for id in first..=end {
             transaction.clear_range(keys::index_below(shard, FollowerId(id), trimmed.below));
+            transaction.clear_range(keys::set_aside_below(shard, FollowerId(id), trimmed.below));
         }
         let chunk = if end >= last { 0 } else { self.chunk + 1 };
         transaction.commit().await?;
