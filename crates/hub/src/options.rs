@@ -40,7 +40,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             shard_mailbox: 4_096,
-            room_mailbox: 256,
+            room_mailbox: 1_024,
             gate_places: 4_096,
             batch_entries_max: 512,
             batch_bytes_max: 1 << 20,

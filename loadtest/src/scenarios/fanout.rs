@@ -36,7 +36,7 @@ const IN_FLIGHT: usize = 1_024;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     /// Followers; several numbers are measured one after the other
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "10")]
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "10,100")]
     followers: Vec<usize>,
     /// Rooms; every follower is in each
     #[arg(long, value_name = "N", default_value_t = 16)]
@@ -121,7 +121,11 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
             .await?;
         outcome.fault(std::mem::take(&mut bench.faults));
         outcome.take(&played);
-        let saturated = outcome.rows.iter().rev().find(|row| row.metric.starts_with(DELIVERED));
+        let saturated = outcome
+            .rows
+            .iter()
+            .rev()
+            .find(|row| row.metric.starts_with(DELIVERED) && row.beside.is_some());
         if let Some(row) = saturated {
             ours.points.push((followers as f64, row.nave));
             bare.points.extend(row.beside.map(|beside| (followers as f64, beside)));
