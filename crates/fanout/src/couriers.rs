@@ -28,6 +28,9 @@ const LOAD: ReadLimit = ReadLimit {
 /// Offsets that one report indexes at most, over all followers: they share a transaction with everything else.
 const INDEXED_MAX: usize = 65_536;
 
+/// Entries set aside that one report remembers at most, over all followers.
+const SET_ASIDE_MAX: usize = 1_024;
+
 /// What [`Couriers::open`] needs to know.
 #[derive(Clone)]
 pub struct Opening {
@@ -499,7 +502,9 @@ impl Shared {
         let passed = |offset| acknowledged(offset) || aside.iter().any(|aside| aside.offset.0 == offset);
         let lane = state.lane(provider);
         let count = lane.follower.acknowledge(batch, passed, head);
-        let room = self.options.set_aside_max.saturating_sub(lane.set_aside);
+        let places = self.options.set_aside_max.saturating_sub(lane.set_aside);
+        let room = places.min(SET_ASIDE_MAX.saturating_sub(state.set_aside.len()));
+        let lane = state.lane(provider);
         lane.set_aside += aside.len().min(room);
         state.set_aside.extend(aside.into_iter().take(room));
         self.mark(&mut state, provider);
