@@ -14,8 +14,14 @@ use crate::assets::AssetBody;
 
 /// Another provider gave no answer.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("no answer from the other provider: {0}")]
-pub struct Unreachable(pub String);
+pub enum Unreachable {
+    /// Asking again may help: no connection, no answer in time.
+    #[error("no answer from the other provider: {0}")]
+    Now(String),
+    /// It is not known here, takes no such request, or answers with more than is read.
+    #[error("the other provider cannot be asked: {0}")]
+    Ever(String),
+}
 
 /// An asset was not fetched.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -63,7 +69,14 @@ pub trait Relay: Send + Sync + 'static {
 
 impl From<PeerError> for Unreachable {
     fn from(error: PeerError) -> Self {
-        Self(error.to_string())
+        let why = error.to_string();
+        match error {
+            PeerError::Unknown(_)
+            | PeerError::NoEndpoint(_)
+            | PeerError::NotAnAssetHost
+            | PeerError::TooLarge { .. } => Self::Ever(why),
+            PeerError::Directory(_) | PeerError::Unreachable(_) | PeerError::TimedOut => Self::Now(why),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use proto::follower::{Delivery, FillRequest, Gap};
 use proto::link::{Acknowledge, Call, RoomEvents};
 
 use super::Federation;
+use crate::relay::Unreachable;
 use crate::reply::Reply;
 
 /// Rooms of one delivery whose gaps are filled; what is behind the next one waits for the hub to come back.
@@ -107,7 +108,10 @@ impl Federation {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::warn!(%room, %error, "a gap cannot be filled");
-                return Err(Filling::Never);
+                return Err(match error {
+                    Unreachable::Now(_) => Filling::Later,
+                    Unreachable::Ever(_) => Filling::Never,
+                });
             }
         };
         match answer.status {

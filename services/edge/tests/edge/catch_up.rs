@@ -6,6 +6,7 @@ use bytes::Bytes;
 use link::{Call, Connection, Item, item};
 use mimi::catch_up::{RoomEventsForm, RoomEventsRequest, RoomHead};
 use mimi::{Decode, Encode};
+use nave_edge::Unreachable;
 use prost::Message as _;
 use proto::follower::Gap;
 use proto::hub::{Refused, room_events_reply, room_heads_reply};
@@ -258,15 +259,21 @@ async fn b_1_a_gap_that_the_hub_does_not_fill_is_taken_as_it_is() {
 
 #[tokio::test]
 async fn b_1_while_the_hub_is_too_busy_to_fill_a_gap_nothing_behind_it_is_taken() {
-    let world = World::start().await;
-    let link = link(&world).await;
-    let fanout = link.fanout(LEDGER).await.unwrap();
-    fanout.position(3).await.unwrap();
-    world.follower.gaps.lock().unwrap().push_back(gap(4, 7));
-    world.peers.calls.say(Ok(answer(503, Bytes::new())));
-    fanout.deliver(3, vec![message(THEIRS, 8)], "").await.unwrap_err();
-    assert!(world.follower.filled.asked().is_empty());
-    let delivered = world.follower.delivered.asked();
-    assert!(delivered.iter().all(|delivery| delivery.as_is_rooms.is_empty()));
-    assert_eq!(delivered.len(), 1);
+    for answer in [
+        Ok(answer(503, Bytes::new())),
+        Ok(answer(429, Bytes::new())),
+        Err(Unreachable::Now("no answer in time".to_owned())),
+    ] {
+        let world = World::start().await;
+        let link = link(&world).await;
+        let fanout = link.fanout(LEDGER).await.unwrap();
+        fanout.position(3).await.unwrap();
+        world.follower.gaps.lock().unwrap().push_back(gap(4, 7));
+        world.peers.calls.say(answer);
+        fanout.deliver(3, vec![message(THEIRS, 8)], "").await.unwrap_err();
+        assert!(world.follower.filled.asked().is_empty());
+        let delivered = world.follower.delivered.asked();
+        assert!(delivered.iter().all(|delivery| delivery.as_is_rooms.is_empty()));
+        assert_eq!(delivered.len(), 1);
+    }
 }

@@ -130,7 +130,7 @@ async fn what_was_not_written_down_is_not_told_and_what_was_not_told_says_so() {
         .follower
         .consent_said
         .say(Ok(consent(ConsentOperation::Request, ALICE, BOB, None)));
-    world.peers.calls.say(Err(Unreachable("gone".to_owned())));
+    world.peers.calls.say(Err(Unreachable::Now("gone".to_owned())));
     let answer = api.say_consent(alices(say(Operation::Request, BOB))).await.unwrap();
     assert_eq!(answer.into_inner().status, 503);
 }

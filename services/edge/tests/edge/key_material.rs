@@ -87,7 +87,7 @@ async fn h_1_a_target_that_does_not_answer_is_no_answer() {
     let world = World::start().await;
     let mut peer = world.peer("b.example").await;
     let answers = [
-        (Err(Unreachable("gone".to_owned())), 503),
+        (Err(Unreachable::Now("gone".to_owned())), 503),
         (Ok((429, 2_000)), 503),
         (Ok((503, 2_000)), 503),
         (Ok((403, 0)), 502),
