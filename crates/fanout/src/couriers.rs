@@ -500,11 +500,10 @@ impl Shared {
         let mut state = self.lock();
         let head = state.tail.head();
         let passed = |offset| acknowledged(offset) || aside.iter().any(|aside| aside.offset.0 == offset);
+        let in_report = SET_ASIDE_MAX.saturating_sub(state.set_aside.len());
         let lane = state.lane(provider);
         let count = lane.follower.acknowledge(batch, passed, head);
-        let places = self.options.set_aside_max.saturating_sub(lane.set_aside);
-        let room = places.min(SET_ASIDE_MAX.saturating_sub(state.set_aside.len()));
-        let lane = state.lane(provider);
+        let room = self.options.set_aside_max.saturating_sub(lane.set_aside).min(in_report);
         lane.set_aside += aside.len().min(room);
         state.set_aside.extend(aside.into_iter().take(room));
         self.mark(&mut state, provider);

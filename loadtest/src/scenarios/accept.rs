@@ -6,7 +6,7 @@ use anyhow::ensure;
 use clap::Args;
 use serde_json::json;
 
-use super::{NATS, Setting};
+use super::{NATS, NATS_SYNCED, Setting};
 use crate::crowd::Crowd;
 use crate::generator::{Generator, Hub, Pace};
 use crate::limits::sync;
@@ -198,12 +198,10 @@ impl Bench {
             Sample::new(of("asked again, since the hub was overloaded"), "", turned_away as f64),
         ];
         if in_flight >= 1_000 {
-            let goal = Goal::RatioAtLeast(0.3);
-            samples.push(
-                Sample::new(of(ACCEPTED), "1/s", accepted)
-                    .beside_nothing(NATS)
-                    .goal(goal),
-            );
+            for (peer, least) in [(NATS, 0.3), (NATS_SYNCED, 15.0)] {
+                let sample = Sample::new(of(ACCEPTED), "1/s", accepted).beside_nothing(peer);
+                samples.push(sample.goal(Goal::RatioAtLeast(least)));
+            }
         }
         Ok(samples)
     }

@@ -1,6 +1,5 @@
 //! The fan-out plane: threads with a runtime of one thread each, on which couriers and the links of their followers run. A
-//! follower has one of them, so that nothing between its courier and its socket changes threads; a runtime of several
-//! threads costs QUIC a multiple of the processor.
+//! follower has one of them, so that nothing between its courier and its socket changes threads.
 
 use std::io;
 use std::net::SocketAddr;
