@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::rounds::Rounds;
-use crate::scenarios::{accept, catchup, commits, failover, fanout, stalled};
+use crate::scenarios::{accept, catchup, commits, edge, failover, fanout, stalled};
 
 /// Measures Nave under load, beside what this machine can do without it. Nothing counts of a run that lost anything.
 #[derive(Debug, Parser)]
@@ -68,11 +68,16 @@ pub(crate) enum Scenario {
     Failover(failover::Options),
     /// One hub: followers that stand still or never answer, beside others that are well
     Stalled(stalled::Options),
+    /// The outer tier: another provider's messages over HTTPS and mutual TLS
+    Edge(edge::Options),
     /// Each of the above in turn: the JSON is an array of them
     All,
     /// A sink (started by this program itself)
     #[command(hide = true)]
     Sink { setup: PathBuf },
+    /// A bare echo (started by this program itself)
+    #[command(hide = true)]
+    BareEcho { setup: PathBuf },
     /// The sender of bare quinn (started by this program itself)
     #[command(hide = true)]
     BareQuinnSend { setup: PathBuf },

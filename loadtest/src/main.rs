@@ -2,7 +2,9 @@
 
 mod cli;
 mod crowd;
+mod drive;
 mod generator;
+mod https;
 mod limits;
 mod measure;
 mod progress;
@@ -44,6 +46,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     daemon::descriptors::raise().context("raise how many files may be open")?;
     match scenario {
         Scenario::Sink { setup } => sink::run(&setup).await.map(|()| true),
+        Scenario::BareEcho { setup } => limits::echo::serve(&setup).await.map(|()| true),
         Scenario::BareQuinnSend { setup } => limits::quinn::send(&setup).await.map(|()| true),
         Scenario::BareQuinnReceive { setup } => limits::quinn::receive(&setup).await.map(|()| true),
         Scenario::All => all(&common).await,
@@ -64,6 +67,7 @@ async fn measure(scenario: &Scenario, setting: &Setting) -> anyhow::Result<Outco
         Scenario::Catchup(options) => scenarios::catchup::run(setting, options).await,
         Scenario::Failover(options) => scenarios::failover::run(setting, options).await,
         Scenario::Stalled(options) => scenarios::stalled::run(setting, options).await,
+        Scenario::Edge(options) => scenarios::edge::run(setting, options).await,
         other => anyhow::bail!("{other:?} is no scenario by itself"),
     }
 }

@@ -9,7 +9,8 @@ use hdrhistogram::Histogram;
 use mimi::RoomUri;
 use tokio::time::{Instant, sleep};
 
-use crate::generator::{Generator, Pace, Post, Shot};
+use crate::drive::Pace;
+use crate::generator::{Generator, Post, Shot};
 use crate::sink::Collected;
 use crate::stage::Stage;
 
@@ -83,6 +84,16 @@ impl Volley {
             hub_cpu,
             ..Self::judge(rooms, shots, &collected)?
         })
+    }
+
+    /// What became of messages that were accepted in some other way, once all followers were shown all of them.
+    ///
+    /// # Errors
+    /// A follower is shown nothing any more.
+    pub(crate) async fn seen(stage: &Stage, rooms: &[RoomUri], shots: Vec<Shot>) -> anyhow::Result<Self> {
+        let all = stage.all();
+        arrived(stage, &all, shots.len() as u64, |_| {}).await?;
+        Self::judge(rooms, shots, &stage.collect_of(&all).await?)
     }
 
     fn judge(rooms: &[RoomUri], mut shots: Vec<Shot>, collected: &[Collected]) -> anyhow::Result<Self> {

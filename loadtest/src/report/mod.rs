@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::measure::Machine;
+use crate::measure::{self, Machine};
 use crate::rounds::Played;
 
 pub(crate) use html::page;
@@ -187,6 +187,19 @@ pub(crate) struct ProcessUse {
     pub(crate) cpu_seconds: f64,
     pub(crate) rss_bytes: u64,
     pub(crate) rss_peak_bytes: u64,
+}
+
+impl ProcessUse {
+    /// What the process `id` used until now. `None`: it is gone, or the system does not tell.
+    pub(crate) fn of(name: String, id: u32) -> Option<Self> {
+        let usage = measure::usage(id)?;
+        Some(Self {
+            name,
+            cpu_seconds: usage.cpu.as_secs_f64(),
+            rss_bytes: usage.rss,
+            rss_peak_bytes: usage.rss_peak,
+        })
+    }
 }
 
 /// Settings by name, as they are printed.

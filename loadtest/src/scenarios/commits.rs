@@ -16,7 +16,8 @@ use serde_json::json;
 
 use super::Setting;
 use super::bench::milliseconds;
-use crate::generator::{Generator, Hub, Pace, Post};
+use crate::drive::Pace;
+use crate::generator::{Generator, Hub, Post};
 use crate::limits::openmls::Bare;
 use crate::measure::{Watch, calibrate};
 use crate::progress::Step;

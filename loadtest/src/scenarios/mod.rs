@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod bench;
 pub(crate) mod catchup;
 pub(crate) mod commits;
+pub(crate) mod edge;
 pub(crate) mod failover;
 pub(crate) mod fanout;
 pub(crate) mod stalled;
@@ -19,7 +20,9 @@ use crate::rounds::Rounds;
 use crate::stage::{Ground, Programs};
 
 /// What `all` plays, in this order.
-pub(crate) const ALL: [&str; 6] = ["fanout", "accept", "commits", "catchup", "stalled", "failover"];
+pub(crate) const ALL: [&str; 7] = [
+    "fanout", "accept", "commits", "catchup", "stalled", "failover", "edge",
+];
 
 /// What a bare loop is called in a row.
 pub(crate) const BARE_QUINN: &str = "bare quinn";
@@ -44,7 +47,7 @@ impl Setting {
     /// # Errors
     /// Nave's programs are not where they should be.
     pub(crate) fn of(common: &Common) -> anyhow::Result<Self> {
-        let programs = Programs::find(common.programs.as_deref(), &["nave", "nave-hub"])?;
+        let programs = Programs::find(common.programs.as_deref(), &["nave", "nave-hub", "nave-edge"])?;
         // A temporary directory may be in memory, where a sync costs nothing.
         let beside = || -> Option<PathBuf> { Some(std::env::current_exe().ok()?.parent()?.to_owned()) };
         let directory = common.data_dir.clone().or_else(beside).context("name a --data-dir")?;
