@@ -7,12 +7,14 @@ mod generator;
 mod https;
 mod limits;
 mod measure;
+mod parties;
 mod progress;
 mod report;
 mod rounds;
 mod scenarios;
 mod sink;
 mod stage;
+mod streams;
 mod volley;
 
 use std::process::ExitCode;
@@ -60,6 +62,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
 }
 
 async fn measure(scenario: &Scenario, setting: &Setting) -> anyhow::Result<Outcome> {
+    if !setting.against.is_empty()
+        && let Some(why) = scenario.needs_its_own()
+    {
+        anyhow::bail!("--against: {why}");
+    }
     match scenario {
         Scenario::Fanout(options) => scenarios::fanout::run(setting, options).await,
         Scenario::Accept(options) => scenarios::accept::run(setting, options).await,
@@ -68,6 +75,8 @@ async fn measure(scenario: &Scenario, setting: &Setting) -> anyhow::Result<Outco
         Scenario::Failover(options) => scenarios::failover::run(setting, options).await,
         Scenario::Stalled(options) => scenarios::stalled::run(setting, options).await,
         Scenario::Edge(options) => scenarios::edge::run(setting, options).await,
+        Scenario::Clients(options) => scenarios::clients::run(setting, options).await,
+        Scenario::Providers(options) => scenarios::providers::run(setting, options).await,
         other => anyhow::bail!("{other:?} is no scenario by itself"),
     }
 }

@@ -3,25 +3,35 @@
 pub(crate) mod accept;
 pub(crate) mod bench;
 pub(crate) mod catchup;
+pub(crate) mod clients;
 pub(crate) mod commits;
 pub(crate) mod edge;
 pub(crate) mod failover;
 pub(crate) mod fanout;
+pub(crate) mod providers;
 pub(crate) mod stalled;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::cli::Common;
 use crate::measure::Watch;
 use crate::report::{Outcome, Settings};
 use crate::rounds::Rounds;
-use crate::stage::{Ground, Programs};
+use crate::stage::{Ground, Programs, Wholes};
 
 /// What `all` plays, in this order.
-pub(crate) const ALL: [&str; 7] = [
-    "fanout", "accept", "commits", "catchup", "stalled", "failover", "edge",
+pub(crate) const ALL: [&str; 9] = [
+    "fanout",
+    "accept",
+    "commits",
+    "catchup",
+    "stalled",
+    "failover",
+    "edge",
+    "clients",
+    "providers",
 ];
 
 /// What a bare loop is called in a row.
@@ -37,6 +47,8 @@ pub(crate) struct Setting {
     pub(crate) ground: Ground,
     pub(crate) rounds: Rounds,
     pub(crate) quick: bool,
+    /// Providers that run already, instead of some that are started.
+    pub(crate) against: Vec<String>,
     /// Files and sockets that this process may have open.
     open_files: u64,
 }
@@ -47,7 +59,12 @@ impl Setting {
     /// # Errors
     /// Nave's programs are not where they should be.
     pub(crate) fn of(common: &Common) -> anyhow::Result<Self> {
-        let programs = Programs::find(common.programs.as_deref(), &["nave", "nave-hub", "nave-edge"])?;
+        // Against a running deployment nothing is started.
+        let needed: &[&str] = match common.against.is_empty() {
+            true => &["nave", "nave-hub", "nave-edge"],
+            false => &[],
+        };
+        let programs = Programs::find(common.programs.as_deref(), needed)?;
         // A temporary directory may be in memory, where a sync costs nothing.
         let beside = || -> Option<PathBuf> { Some(std::env::current_exe().ok()?.parent()?.to_owned()) };
         let directory = common.data_dir.clone().or_else(beside).context("name a --data-dir")?;
@@ -56,8 +73,22 @@ impl Setting {
             ground: Ground { programs, directory },
             rounds: common.rounds(),
             quick: common.quick,
+            against: common.against.clone(),
             open_files: daemon::descriptors::raise()?.now,
         })
+    }
+
+    /// A whole provider for each of `names`, started for the purpose, or as many that run already.
+    ///
+    /// # Errors
+    /// Something does not start, or does not answer, or others are named than are needed.
+    pub(crate) async fn wholes(&self, names: &[&str]) -> anyhow::Result<Wholes> {
+        if self.against.is_empty() {
+            return Wholes::start(&self.ground, names).await;
+        }
+        let (needed, named) = (names.len(), self.against.len());
+        ensure!(named == needed, "--against names {named} providers, where {needed} are needed");
+        Wholes::running(&self.against).await
     }
 
     /// An outcome of which nothing is known yet but its settings.

@@ -5,6 +5,7 @@ mod edge;
 mod files;
 mod ports;
 mod process;
+mod whole;
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use tonic::transport::Channel;
 pub(crate) use edge::Edge;
 pub(crate) use ports::free;
 pub(crate) use process::{Process, Programs};
+pub(crate) use whole::{Whole, Wholes, run};
 
 use crate::measure::{self, Usage};
 use crate::report::ProcessUse;
