@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::rounds::Rounds;
-use crate::scenarios::{accept, catchup, clients, commits, edge, failover, fanout, providers, stalled};
+use crate::scenarios::{accept, catchup, clients, commits, edge, failover, fanout, mix, providers, stalled};
 
 /// Measures Nave under load, beside what this machine can do without it. Nothing counts of a run that lost anything.
 #[derive(Debug, Parser)]
@@ -79,6 +79,8 @@ pub(crate) enum Scenario {
     Clients(clients::Options),
     /// Two whole providers: messages from clients of each to clients of the other
     Providers(providers::Options),
+    /// One hub: many rooms of very different sizes, all sorts of requests, followers that come and go
+    Mix(mix::Options),
     /// Each of the above in turn: the JSON is an array of them
     All,
     /// A sink (started by this program itself)

@@ -146,7 +146,9 @@ mod tests {
                 Ok(due_ns)
             }
         };
-        let mut due = drive((0..5).collect(), Pace::PerSecond(1_000.0), begin, || {}).await.unwrap();
+        let mut due = drive((0..5).collect(), Pace::PerSecond(1_000.0), begin, || {})
+            .await
+            .unwrap();
         due.sort_unstable();
         assert!(due.windows(2).all(|pair| pair[1] - pair[0] == 1_000_000));
     }

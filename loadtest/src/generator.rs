@@ -173,7 +173,13 @@ impl Generator {
     /// The hub refuses one, or cannot be reached.
     pub(crate) async fn fire(&self, posts: Vec<Post>, pace: Pace, told: impl Fn()) -> anyhow::Result<Vec<Shot>> {
         let generator = self.clone();
-        drive(posts, pace, move |post, due_ns| generator.clone().submit(post, due_ns), told).await
+        drive(
+            posts,
+            pace,
+            move |post, due_ns| generator.clone().submit(post, due_ns),
+            told,
+        )
+        .await
     }
 
     async fn submit(self, post: Post, due_ns: u64) -> anyhow::Result<Shot> {

@@ -95,14 +95,25 @@ impl Connection {
         let (head, body) = self.0.send_request(request).await?.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let body = body.ok().context("the answer is too long, or broke off")?.to_bytes();
-        let later = matches!(head.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let later = matches!(
+            head.status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
         if later && began.elapsed() < PATIENCE {
-            let seconds = head.headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+            let seconds = head
+                .headers
+                .get(RETRY_AFTER)
+                .and_then(|after| after.to_str().ok()?.parse().ok());
             tokio::time::sleep(Duration::from_secs(seconds.unwrap_or(1))).await;
             return Ok(None);
         }
         let said = || String::from_utf8_lossy(&body).into_owned();
-        ensure!(head.status == StatusCode::OK, "answered with {}: {}", head.status, said());
+        ensure!(
+            head.status == StatusCode::OK,
+            "answered with {}: {}",
+            head.status,
+            said()
+        );
         Ok(Some(body))
     }
 }

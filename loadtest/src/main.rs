@@ -15,6 +15,7 @@ mod scenarios;
 mod sink;
 mod stage;
 mod streams;
+mod town;
 mod volley;
 
 use std::process::ExitCode;
@@ -46,6 +47,11 @@ fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let Arguments { scenario, common } = arguments;
     daemon::descriptors::raise().context("raise how many files may be open")?;
+    if !common.against.is_empty()
+        && let Some(why) = scenario.needs_its_own()
+    {
+        anyhow::bail!("--against: {why}");
+    }
     match scenario {
         Scenario::Sink { setup } => sink::run(&setup).await.map(|()| true),
         Scenario::BareEcho { setup } => limits::echo::serve(&setup).await.map(|()| true),
@@ -62,11 +68,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
 }
 
 async fn measure(scenario: &Scenario, setting: &Setting) -> anyhow::Result<Outcome> {
-    if !setting.against.is_empty()
-        && let Some(why) = scenario.needs_its_own()
-    {
-        anyhow::bail!("--against: {why}");
-    }
     match scenario {
         Scenario::Fanout(options) => scenarios::fanout::run(setting, options).await,
         Scenario::Accept(options) => scenarios::accept::run(setting, options).await,
@@ -77,6 +78,7 @@ async fn measure(scenario: &Scenario, setting: &Setting) -> anyhow::Result<Outco
         Scenario::Edge(options) => scenarios::edge::run(setting, options).await,
         Scenario::Clients(options) => scenarios::clients::run(setting, options).await,
         Scenario::Providers(options) => scenarios::providers::run(setting, options).await,
+        Scenario::Mix(options) => scenarios::mix::run(setting, options).await,
         other => anyhow::bail!("{other:?} is no scenario by itself"),
     }
 }

@@ -174,7 +174,11 @@ impl Parties {
         told: impl Fn(),
     ) -> anyhow::Result<Talk> {
         let jobs = tokio::task::block_in_place(|| self.write(messages, octets))?;
-        let callers: Vec<_> = self.parties.iter().map(|one| (one.api.clone(), one.client.clone())).collect();
+        let callers: Vec<_> = self
+            .parties
+            .iter()
+            .map(|one| (one.api.clone(), one.client.clone()))
+            .collect();
         let room = self.room.clone();
         let begin = move |(mark, body): (Mark, Bytes), due_ns| {
             let ((api, client), room) = (callers[usize::from(mark.0)].clone(), room.clone());
@@ -259,7 +263,11 @@ impl Parties {
             messages: spoken.len(),
             crossed,
             took: Duration::from_nanos(last_ns - first_ns),
-            due_ns: order.iter().flatten().filter_map(|mark| due.get(mark).copied()).collect(),
+            due_ns: order
+                .iter()
+                .flatten()
+                .filter_map(|mark| due.get(mark).copied())
+                .collect(),
             accept_us,
             cross_us,
             faults,

@@ -60,7 +60,9 @@ impl<'a> Streams<'a> {
     pub(crate) fn new(provider: &'a Whole, connections: usize, round: usize) -> anyhow::Result<Self> {
         Ok(Self {
             provider,
-            connections: (0..connections).map(|_| provider.api()).collect::<anyhow::Result<_>>()?,
+            connections: (0..connections)
+                .map(|_| provider.api())
+                .collect::<anyhow::Result<_>>()?,
             round,
             watched: Vec::new(),
             idle: Vec::new(),
@@ -148,7 +150,11 @@ impl<'a> Streams<'a> {
             if counts.iter().all(|count| *count >= messages) {
                 break;
             }
-            let ended: Vec<_> = self.watched.iter().filter_map(|seen| lock(seen).ended.clone()).collect();
+            let ended: Vec<_> = self
+                .watched
+                .iter()
+                .filter_map(|seen| lock(seen).ended.clone())
+                .collect();
             ensure!(
                 began.elapsed() < PATIENCE && ended.is_empty(),
                 "event streams were shown {counts:?} of {messages} messages, and nothing more comes: {ended:?}"

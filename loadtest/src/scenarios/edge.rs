@@ -116,7 +116,9 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     plot.lines = vec![Line::percentiles("Nave", ours), Line::percentiles(BARE, bare)];
     outcome.plots.push(plot);
     let tiers = [("nave-edge", case.edge.id()), (BARE, case.echo.id())];
-    let tiers = tiers.into_iter().filter_map(|(name, id)| ProcessUse::of(name.to_owned(), id));
+    let tiers = tiers
+        .into_iter()
+        .filter_map(|(name, id)| ProcessUse::of(name.to_owned(), id));
     outcome.processes = tiers.collect();
     let others = case.bench.end(&mut outcome);
     outcome.processes.extend(others);
@@ -272,7 +274,11 @@ impl Case<'_> {
     async fn accepted(&mut self, shots: Vec<Shot>, cpu: Duration) -> anyhow::Result<Did> {
         let volley = Volley::seen(&self.bench.stage, &self.bench.crowd.rooms, shots).await?;
         self.bench.fault(volley.faults);
-        let times: Vec<_> = volley.shots.iter().map(|shot| (shot.due_ns, shot.answered_ns)).collect();
+        let times: Vec<_> = volley
+            .shots
+            .iter()
+            .map(|shot| (shot.due_ns, shot.answered_ns))
+            .collect();
         Did::of(&times, cpu)
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod commits;
 pub(crate) mod edge;
 pub(crate) mod failover;
 pub(crate) mod fanout;
+pub(crate) mod mix;
 pub(crate) mod providers;
 pub(crate) mod stalled;
 
@@ -22,7 +23,7 @@ use crate::rounds::Rounds;
 use crate::stage::{Ground, Programs, Wholes};
 
 /// What `all` plays, in this order.
-pub(crate) const ALL: [&str; 9] = [
+pub(crate) const ALL: [&str; 10] = [
     "fanout",
     "accept",
     "commits",
@@ -32,6 +33,7 @@ pub(crate) const ALL: [&str; 9] = [
     "edge",
     "clients",
     "providers",
+    "mix",
 ];
 
 /// What a bare loop is called in a row.
@@ -87,7 +89,10 @@ impl Setting {
             return Wholes::start(&self.ground, names).await;
         }
         let (needed, named) = (names.len(), self.against.len());
-        ensure!(named == needed, "--against names {named} providers, where {needed} are needed");
+        ensure!(
+            named == needed,
+            "--against names {named} providers, where {needed} are needed"
+        );
         Wholes::running(&self.against).await
     }
 

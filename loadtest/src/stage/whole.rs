@@ -217,7 +217,10 @@ impl Made {
     fn configure<'a>(&self, root: &Path, others: impl Iterator<Item = &'a Self>) -> anyhow::Result<()> {
         let mut text = std::fs::read_to_string(&self.config)?;
         let quiet = text.replace("log_filter = \"info\"", "log_filter = \"warn\"");
-        ensure!(quiet != text, "`nave init` writes another configuration than this program knows");
+        ensure!(
+            quiet != text,
+            "`nave init` writes another configuration than this program knows"
+        );
         text = quiet + BOUNDS;
         let roots = root.join("ca/ca.pem");
         for Self { domain, listen, .. } in others {
