@@ -92,6 +92,7 @@ impl Connection {
             .header(FROM, way.from.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
             .body(Full::new(body.clone()))?;
+        self.0.ready().await?;
         let (head, body) = self.0.send_request(request).await?.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let body = body.ok().context("the answer is too long, or broke off")?.to_bytes();

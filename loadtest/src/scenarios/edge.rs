@@ -9,6 +9,7 @@ use anyhow::ensure;
 use bytes::Bytes;
 use clap::Args;
 use hdrhistogram::Histogram;
+use mimi::RoomUri;
 use peer::Directory;
 use serde_json::json;
 
@@ -95,8 +96,8 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     let [to_edge, to_echo] = bench.stage.ways(&edge, &echo)?;
     let directory = Directory::publish(HUB, [peer::Endpoint::SubmitMessage], None)?;
     let template = &directory.endpoints[&peer::Endpoint::SubmitMessage];
-    let target = |room: &mimi::RoomUri| Ok(template.expand(room.as_str()).parse::<http::Uri>()?.path().to_owned());
-    let paths = bench.crowd.rooms.iter().map(target).collect::<anyhow::Result<_>>()?;
+    let target = |room: &RoomUri| anyhow::Ok(template.expand(room.as_str()).parse::<http::Uri>()?.path().to_owned());
+    let paths: Arc<[String]> = bench.crowd.rooms.iter().map(target).collect::<anyhow::Result<_>>()?;
     let mut case = Case {
         options: &options,
         paths,
