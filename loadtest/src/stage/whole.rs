@@ -15,7 +15,7 @@ use crate::measure::{self, Usage};
 use crate::report::ProcessUse;
 
 /// What a provider of ours is told: bounds on what one user may do, put where they stop nobody here.
-const BOUNDS: &str = "[edge.limits]\nevent_streams_max = 1_000_000\n\
+const BOUNDS: &str = "[edge.limits]\nevent_streams_max = 1_000_000\nconnections_max = 100_000\nstreams_max = 100_000\n\
                       [edge.rates]\nuser = { per_second = 1_000_000, burst = 1_000_000 }\n\
                       submit_message = { per_second = 1_000_000, burst = 1_000_000 }\n";
 
