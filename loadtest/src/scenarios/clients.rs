@@ -15,7 +15,6 @@ use crate::measure::{Watch, calibrate};
 use crate::parties::Parties;
 use crate::progress::Step;
 use crate::report::{Line, Outcome, Plot, ProcessUse, Sample, Settings};
-use crate::stage::Wholes;
 use crate::streams::Streams;
 
 /// What stands beside a provider with idle streams.

@@ -24,9 +24,7 @@ use crate::stage::{Shape, Stage};
 use crate::town::{Act, Did, Plan, Town};
 use crate::volley::{Volley, arrived_where, faults_where};
 
-/// The sink of the followers that stay.
-const STAYS: usize = 0;
-/// The sink of those that go away and come back.
+/// The sink of the followers that go away and come back; before it is that of those who stay.
 const GOES: usize = 1;
 /// When these go and come, as shares of a round.
 const AWAY: [(f64, f64); 2] = [(0.2, 0.4), (0.6, 0.9)];

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::Setting;
 use super::bench::milliseconds;
 use crate::drive::Pace;
+use crate::limits::sync;
 use crate::measure::{Watch, calibrate};
 use crate::parties::{Parties, Talk};
 use crate::progress::Step;
@@ -18,6 +19,12 @@ use crate::stage::Wholes;
 
 /// What a server that is not on this machine would be called.
 const SYNAPSE: &str = "two Synapses";
+
+/// What a message cannot do without: the hub makes it durable, and so does the other provider.
+const BARE: &str = "two bare fdatasyncs";
+
+/// Syncs of the bare loop in each round.
+const SYNCS: usize = 100;
 
 /// Messages that go before and do not count, as a share of those that do.
 const WARM_UP: usize = 5;
@@ -80,6 +87,7 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     let parties = Box::pin(Parties::gather(&wholes.providers, options.clients, "load")).await?;
     step.end();
     let mut case = Case {
+        setting,
         options: &options,
         wholes,
         parties,
@@ -102,6 +110,7 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
 }
 
 struct Case<'a> {
+    setting: &'a Setting,
     options: &'a Options,
     wholes: Wholes,
     parties: Parties,
@@ -126,6 +135,11 @@ impl Case<'_> {
         let before = self.cpu()?;
         let saturated = self.talk(name("saturated"), messages, flood).await?;
         let cpu = self.cpu()?;
+        // The disk of a running deployment is not this one.
+        let synced = match self.setting.against.is_empty() {
+            true => Some(sync::appends(&self.setting.ground.directory, SYNCS, self.options.size)?),
+            false => None,
+        };
         // Bounded by what is kept in memory.
         let due = ((rate * seconds) as usize).clamp(1, 1_000_000);
         let paced = self.talk(name("paced"), due, Pace::PerSecond(rate)).await?;
@@ -133,6 +147,11 @@ impl Case<'_> {
 
         let arrived = saturated.messages as f64 / saturated.took.as_secs_f64().max(1e-9);
         let at = |metric: &str| format!("paced, {rate}/s: {metric}");
+        let crossed = Sample::new(
+            at("due to decrypted at the other provider, p50"),
+            "ms",
+            milliseconds(&paced.cross_us, 0.5),
+        );
         let mut samples = vec![
             Sample::new("saturated: messages that arrived at the other provider", "1/s", arrived)
                 .beside_nothing(SYNAPSE)
@@ -143,11 +162,10 @@ impl Case<'_> {
                 saturated.crossed as f64 / saturated.took.as_secs_f64().max(1e-9),
             ),
             Sample::new(at("due to accepted, p50"), "ms", milliseconds(&paced.accept_us, 0.5)),
-            Sample::new(
-                at("due to decrypted at the other provider, p50"),
-                "ms",
-                milliseconds(&paced.cross_us, 0.5),
-            ),
+            match synced {
+                Some(synced) => crossed.beside(BARE, 2e3 * synced.p50.as_secs_f64()),
+                None => crossed,
+            },
             Sample::new(
                 at("due to decrypted at the other provider, p99"),
                 "ms",
