@@ -68,6 +68,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
 }
 
 async fn measure(scenario: &Scenario, setting: &Setting) -> anyhow::Result<Outcome> {
+    let before = measure::usage(std::process::id());
+    let mut outcome = play(scenario, setting).await?;
+    outcome.since(before);
+    Ok(outcome)
+}
+
+async fn play(scenario: &Scenario, setting: &Setting) -> anyhow::Result<Outcome> {
     match scenario {
         Scenario::Fanout(options) => scenarios::fanout::run(setting, options).await,
         Scenario::Accept(options) => scenarios::accept::run(setting, options).await,

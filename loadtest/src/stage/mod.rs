@@ -265,8 +265,8 @@ impl Stage {
         };
         let sinks = self.sinks.iter().enumerate();
         let sinks = sinks.map(|(number, sink)| (format!("sink {number}"), sink.id()));
-        let ours = ("generator".to_owned(), std::process::id());
-        let all = std::iter::once(hub).chain(sinks).chain([ours]);
-        all.filter_map(|(name, id)| ProcessUse::of(name, id)).collect()
+        let theirs = std::iter::once(hub).chain(sinks);
+        let theirs = theirs.filter_map(|(name, id)| ProcessUse::of(name, id));
+        theirs.chain(ProcessUse::generator()).collect()
     }
 }

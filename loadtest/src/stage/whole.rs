@@ -109,8 +109,7 @@ impl Wholes {
             let process = one.process.as_ref()?;
             ProcessUse::of(format!("nave serve, {}", process.name()), process.id())
         });
-        let generator = ProcessUse::of("generator".to_owned(), std::process::id());
-        ours.chain(generator).collect()
+        ours.chain(ProcessUse::generator()).collect()
     }
 }
 
