@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::{NATS, NATS_SYNCED, Setting};
 use crate::crowd::Crowd;
-use crate::generator::{Generator, Hub, Pace};
+use crate::drive::Pace;
+use crate::generator::{Generator, Hub};
 use crate::limits::sync;
 use crate::measure::{Watch, calibrate};
 use crate::progress::Step;

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::bench::{Bench, IN_FLIGHT, milliseconds};
 use super::{BARE_QUINN, NATS, Setting};
-use crate::generator::{Pace, Shot};
+use crate::drive::Pace;
+use crate::generator::Shot;
 use crate::limits::quinn::{self, Job, Sent};
 use crate::measure::{Watch, calibrate};
 use crate::progress::Step;

@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::{BARE_QUINN, NATS, NATS_SYNCED, Setting};
 use crate::crowd::Crowd;
-use crate::generator::{Generator, Hub, Pace};
+use crate::drive::Pace;
+use crate::generator::{Generator, Hub};
 use crate::limits::quinn::{self, Job, Sent};
 use crate::limits::sync;
 use crate::measure::{Watch, calibrate};
