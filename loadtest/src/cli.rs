@@ -73,6 +73,9 @@ pub(crate) enum Scenario {
     /// A sink (started by this program itself)
     #[command(hide = true)]
     Sink { setup: PathBuf },
+    /// The followers of a nats-server (started by this program itself)
+    #[command(hide = true)]
+    NatsFollow { setup: PathBuf },
     /// The sender of bare quinn (started by this program itself)
     #[command(hide = true)]
     BareQuinnSend { setup: PathBuf },

@@ -1,5 +1,6 @@
 //! `loadtest`: Nave's own processes under load, beside what the machine can do without Nave. See `docs/loadtest.md`.
 
+mod beside;
 mod cli;
 mod crowd;
 mod generator;
@@ -46,6 +47,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Scenario::Sink { setup } => sink::run(&setup).await.map(|()| true),
         Scenario::BareQuinnSend { setup } => limits::quinn::send(&setup).await.map(|()| true),
         Scenario::BareQuinnReceive { setup } => limits::quinn::receive(&setup).await.map(|()| true),
+        Scenario::NatsFollow { setup } => beside::nats::follow(&setup).await.map(|()| true),
         Scenario::All => all(&common).await,
         scenario => {
             let outcome = measure(&scenario, &Setting::of(&common)?).await?;
