@@ -48,6 +48,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Scenario::BareQuinnSend { setup } => limits::quinn::send(&setup).await.map(|()| true),
         Scenario::BareQuinnReceive { setup } => limits::quinn::receive(&setup).await.map(|()| true),
         Scenario::NatsFollow { setup } => beside::nats::follow(&setup).await.map(|()| true),
+        Scenario::Synapses(options) => beside::synapse::alone(&common, &options).await,
         Scenario::All => all(&common).await,
         scenario => {
             let outcome = measure(&scenario, &Setting::of(&common)?).await?;

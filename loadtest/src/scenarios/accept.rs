@@ -7,7 +7,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{NATS, NATS_SYNCED, Setting};
-use crate::beside::nats::{self, Servers, Sync};
+use crate::beside::nats::{Servers, Sync};
+use crate::beside::{self, nats};
 use crate::crowd::Crowd;
 use crate::generator::{Generator, Hub, Pace};
 use crate::limits::sync;
@@ -209,7 +210,7 @@ impl Bench {
                 messages,
                 subjects: rooms,
                 octets,
-                pace: nats::Pace::InFlight(in_flight),
+                pace: beside::Pace::InFlight(in_flight),
             };
             for (sync, peer, least) in [(Sync::Later, NATS, 0.3), (Sync::Always, NATS_SYNCED, 15.0)] {
                 let figures = self.nats.fan_out(sync, &name, &job).await;

@@ -45,10 +45,7 @@ impl Setting {
     /// Nave's programs are not where they should be.
     pub(crate) fn of(common: &Common) -> anyhow::Result<Self> {
         let programs = Programs::find(common.programs.as_deref(), &["nave", "nave-hub"])?;
-        // A temporary directory may be in memory, where a sync costs nothing.
-        let beside = || -> Option<PathBuf> { Some(std::env::current_exe().ok()?.parent()?.to_owned()) };
-        let directory = common.data_dir.clone().or_else(beside).context("name a --data-dir")?;
-        std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+        let directory = common.directory()?;
         Ok(Self {
             ground: Ground { programs, directory },
             rounds: common.rounds(),

@@ -177,7 +177,12 @@ pub(crate) async fn run(setup: &Path) -> anyhow::Result<()> {
             anyhow::Ok((
                 returns,
                 follower
-                    .follow(client, || drop((!returns).then(|| whole.try_send(()))))
+                    .follow(client, || {
+                        if !returns {
+                            // There is a place for each that tells.
+                            let _ = whole.try_send(());
+                        }
+                    })
                     .await?,
             ))
         });

@@ -16,9 +16,9 @@ use daemon::certificates::DevelopmentCa;
 use serde_json::{Value, json};
 
 pub(crate) use follow::run as follow;
-pub(crate) use publish::Pace;
 pub(crate) use server::Sync;
 
+use super::Pace;
 use crate::progress::Step;
 use crate::report::ProcessUse;
 use follow::{Followers, Following};

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::super::Pace;
 use super::follow::head;
 use super::wire::{Client, published};
 use crate::measure::now_ns;
@@ -30,15 +31,6 @@ pub(super) struct Posts {
     pub(super) count: usize,
     pub(super) octets: usize,
     pub(super) pace: Pace,
-}
-
-/// When.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Pace {
-    /// So many are under way all the time.
-    InFlight(usize),
-    /// So many a second, whatever the server does.
-    PerSecond(f64),
 }
 
 /// What the server acknowledged.
