@@ -217,6 +217,10 @@ impl Bench {
                 let sample = Sample::new(of(ACCEPTED), "1/s", accepted);
                 let sample = sample.beside_if(peer, figures.map(|nats| nats.accepted_per_second));
                 samples.push(sample.goal(Goal::RatioAtLeast(least)));
+                let p50 = Sample::new(of("asked to accepted, p50"), "ms", quantile(0.5));
+                samples.push(p50.beside_if(peer, figures.map(|nats| 1e3 * nats.accept_p50.as_secs_f64())));
+                let p99 = Sample::new(of("asked to accepted, p99"), "ms", quantile(0.99));
+                samples.push(p99.beside_if(peer, figures.map(|nats| 1e3 * nats.accept_p99.as_secs_f64())));
             }
         }
         Ok(samples)

@@ -261,6 +261,7 @@ impl<'a> Bench<'a> {
             always,
             paced: nats_paced,
         } = beside;
+        let saturated_per_second = saturated.delivered as f64 / saturated.delivering.as_secs_f64();
         let per_nats_cpu = |nats: &Option<Figures>| nats.map(|nats| nats.delivered_per_cpu_second);
         let (followers, rate) = (self.followers, self.options.rate);
         let of = |metric: &str| format!("{metric}, {followers} followers");
@@ -268,6 +269,7 @@ impl<'a> Bench<'a> {
         let delivered = Sample::new(of(DELIVERED), "1/s", per_cpu);
         let at = |metric: &str| format!("paced, {rate}/s: {metric}, {followers} followers");
         let nats = Goal::RatioAtLeast(if followers < 100 { 1.0 } else { 1.2 });
+        let milliseconds = |time: Duration| 1e3 * time.as_secs_f64();
         let quantile = |of: &Histogram<u64>, quantile| of.value_at_quantile(quantile) as f64 / 1e3;
         let us_per_message = 1e6 * paced.hub_cpu.as_secs_f64() / paced.messages.max(1) as f64;
         vec![
@@ -279,17 +281,16 @@ impl<'a> Bench<'a> {
             delivered
                 .beside_if(NATS_SYNCED, per_nats_cpu(always))
                 .goal(Goal::RatioAtLeast(5.0)),
-            Sample::new(
-                of("saturated: delivered"),
-                "1/s",
-                saturated.delivered as f64 / saturated.delivering.as_secs_f64(),
-            )
-            .beside(BARE_QUINN, bare.per_second),
+            Sample::new(of("saturated: delivered"), "1/s", saturated_per_second).beside(BARE_QUINN, bare.per_second),
+            Sample::new(of("saturated: delivered"), "1/s", saturated_per_second)
+                .beside_if(NATS, later.map(|nats| nats.delivered_per_second)),
             Sample::new(at("due to shown, p50"), "ms", quantile(&paced.deliver_us, 0.5))
-                .beside("bare quinn and one fdatasync", 1e3 * least.as_secs_f64())
+                .beside("bare quinn and one fdatasync", milliseconds(*least))
                 .goal(Goal::RatioAtMost(2.0)),
+            Sample::new(at("due to shown, p50"), "ms", quantile(&paced.deliver_us, 0.5))
+                .beside_if(NATS, nats_paced.map(|nats| milliseconds(nats.deliver_p50))),
             Sample::new(at("due to shown, p99"), "ms", quantile(&paced.deliver_us, 0.99))
-                .beside_if(NATS, nats_paced.map(|nats| 1e3 * nats.deliver_p99.as_secs_f64()))
+                .beside_if(NATS, nats_paced.map(|nats| milliseconds(nats.deliver_p99)))
                 .goal(Goal::RatioAtMost(1.0)),
             Sample::new(at("due to accepted, p50"), "ms", quantile(&paced.accept_us, 0.5)),
             Sample::new(at("due to accepted, p99"), "ms", quantile(&paced.accept_us, 0.99)),

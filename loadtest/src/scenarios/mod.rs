@@ -8,10 +8,6 @@ pub(crate) mod failover;
 pub(crate) mod fanout;
 pub(crate) mod stalled;
 
-use std::path::PathBuf;
-
-use anyhow::Context;
-
 use crate::cli::Common;
 use crate::measure::Watch;
 use crate::report::{Outcome, Settings};

@@ -85,7 +85,7 @@ pub(crate) struct Options {
 /// Both alone: says how they did, and whether everything arrived.
 ///
 /// # Errors
-/// As [`measure`].
+/// They do not start, refuse, or go.
 pub(crate) async fn alone(common: &Common, options: &Options) -> anyhow::Result<bool> {
     let directory = tempfile::Builder::new()
         .prefix("nave-load-")
@@ -99,11 +99,22 @@ pub(crate) async fn alone(common: &Common, options: &Options) -> anyhow::Result<
             None => Pace::InFlight(options.in_flight),
         },
     };
-    let figures = measure(directory.path(), &job).await?;
-    if let Some(figures) = &figures {
-        println!("{figures:#?}");
-    }
-    Ok(figures.is_none_or(|figures| figures.arrived == job.messages))
+    let Some(mut synapses) = Synapses::start(directory.path()).await? else {
+        return Ok(true);
+    };
+    let figures = synapses.measure(&job).await?;
+    let said = json!({
+        "synapse": synapses.version,
+        "sent": job.messages,
+        "arrived": figures.arrived,
+        "arrived_per_second": figures.arrived_per_second,
+        "cross_p50_ms": 1e3 * figures.cross_p50.as_secs_f64(),
+        "cross_p99_ms": 1e3 * figures.cross_p99.as_secs_f64(),
+        "cpu_per_message_ms": 1e3 * figures.cpu_per_message.as_secs_f64(),
+        "processes": synapses.processes(),
+    });
+    println!("{said:#}");
+    Ok(figures.arrived == job.messages)
 }
 
 /// Two servers with a room across them.
@@ -117,17 +128,6 @@ pub(crate) struct Synapses {
     /// Where the receiver's next /sync goes on.
     since: String,
     jobs: usize,
-}
-
-/// Starts both in `directory`, does `job` and ends them. `None`: they are not on this machine, which is said on standard error.
-///
-/// # Errors
-/// They do not start, or refuse.
-pub(crate) async fn measure(directory: &Path, job: &Job) -> anyhow::Result<Option<Figures>> {
-    let Some(mut synapses) = Synapses::start(directory).await? else {
-        return Ok(None);
-    };
-    synapses.send(job).await.map(Some)
 }
 
 impl Synapses {
@@ -189,7 +189,7 @@ impl Synapses {
     ///
     /// # Errors
     /// A server refuses, or goes, or shows a message twice.
-    pub(crate) async fn send(&mut self, job: &Job) -> anyhow::Result<Figures> {
+    pub(crate) async fn measure(&mut self, job: &Job) -> anyhow::Result<Figures> {
         ensure!(job.messages > 0, "nothing to send");
         self.jobs += 1;
         let before = self.cpu()?;
