@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
+use crate::beside;
 use crate::rounds::Rounds;
 use crate::scenarios::{accept, catchup, clients, commits, edge, failover, fanout, mix, providers, stalled};
 
@@ -46,6 +48,18 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// Where everything is kept, on the disk that is measured: a temporary directory may be in memory, where a sync costs
+    /// nothing.
+    ///
+    /// # Errors
+    /// There is none, and none can be made.
+    pub(crate) fn directory(&self) -> anyhow::Result<PathBuf> {
+        let beside = || -> Option<PathBuf> { Some(std::env::current_exe().ok()?.parent()?.to_owned()) };
+        let directory = self.data_dir.clone().or_else(beside).context("name a --data-dir")?;
+        std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+        Ok(directory)
+    }
+
     /// The rounds to be played.
     pub(crate) fn rounds(&self) -> Rounds {
         match self.quick {
@@ -89,6 +103,12 @@ pub(crate) enum Scenario {
     /// A bare echo (started by this program itself)
     #[command(hide = true)]
     BareEcho { setup: PathBuf },
+    /// Two Synapses alone, where they are on the machine
+    #[command(hide = true)]
+    Synapses(beside::synapse::Options),
+    /// The followers of a nats-server (started by this program itself)
+    #[command(hide = true)]
+    NatsFollow { setup: PathBuf },
     /// The sender of bare quinn (started by this program itself)
     #[command(hide = true)]
     BareQuinnSend { setup: PathBuf },

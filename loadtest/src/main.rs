@@ -1,5 +1,6 @@
 //! `loadtest`: Nave's own processes under load, beside what the machine can do without Nave. See `docs/loadtest.md`.
 
+mod beside;
 mod cli;
 mod crowd;
 mod drive;
@@ -57,6 +58,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Scenario::BareEcho { setup } => limits::echo::serve(&setup).await.map(|()| true),
         Scenario::BareQuinnSend { setup } => limits::quinn::send(&setup).await.map(|()| true),
         Scenario::BareQuinnReceive { setup } => limits::quinn::receive(&setup).await.map(|()| true),
+        Scenario::NatsFollow { setup } => beside::nats::follow(&setup).await.map(|()| true),
+        Scenario::Synapses(options) => beside::synapse::alone(&common, &options).await,
         Scenario::All => all(&common).await,
         scenario => {
             let outcome = measure(&scenario, &Setting::of(&common)?).await?;

@@ -36,11 +36,19 @@ fn build() {
     assert!(built.unwrap().success(), "the programs cannot be built");
 }
 
+/// A nats-server that is on no machine.
+const NOWHERE: (&str, &str) = ("NATS_SERVER", "/nowhere/nats-server");
+
 fn outcome(arguments: &[&str]) -> (Value, String) {
+    outcome_with(arguments, Some(NOWHERE))
+}
+
+fn outcome_with(arguments: &[&str], variable: Option<(&str, &str)>) -> (Value, String) {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| directory.path().join(name);
     let output = Command::new(LOADTEST)
         .args(arguments)
+        .envs(variable)
         .arg("--json")
         .arg(file("json"))
         .arg("--html")
@@ -81,7 +89,13 @@ fn a_short_run_is_complete_and_says_what_it_measured_beside_what() {
     let named = |name: &str| rows.iter().filter(|row| row["name_beside"] == name).collect::<Vec<_>>();
     assert!(named("bare quinn").iter().all(|row| row["ratio"].is_number()));
     let nats = named("NATS JetStream, un-synced");
+    let nats: Vec<_> = nats.iter().filter(|row| row["goal"].is_string()).collect();
     assert!(!nats.is_empty() && nats.iter().all(|row| row["met"] == "not measured"));
+    let said = &fanout["settings"]["nats_server"]["un-synced"];
+    assert!(
+        said.as_str().is_some_and(|said| said.starts_with("not measured: ")),
+        "{said}"
+    );
     assert!(page.contains("<svg") && page.contains("Complete") && !page.contains("<script"));
 
     let few = ["--quick", "--rooms=2"];
@@ -140,5 +154,36 @@ fn what_cannot_be_played_against_a_running_deployment_says_why() {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn a_nats_server_that_is_on_the_machine_stands_beside() {
+    let found =
+        Command::new("nats-server").arg("--version").output().is_ok() || std::env::var_os("NATS_SERVER").is_some();
+    if !found {
+        eprintln!("not tested: there is no nats-server on this machine");
+        return;
+    }
+    build();
+    let few = ["--quick", "--rooms=2"];
+    let fanout = ["fanout", "--followers=2", "--messages=200", "--rate=200", "--seconds=1"];
+    let accept = ["accept", "--in-flight=1000", "--messages=1000"];
+    let catchup = ["catchup", "--returning=1", "--backlog=300", "--rate=100", "--seconds=1"];
+    for (arguments, least) in [(&fanout[..], 4), (&accept, 1), (&catchup, 1)] {
+        let (outcome, _) = outcome_with(&[arguments, &few].concat(), None);
+        assert_eq!(outcome["complete"], true, "{:#}", outcome["faults"]);
+        let rows = outcome["rows"].as_array().unwrap();
+        let beside = |row: &&Value| row["name_beside"] == "NATS JetStream, un-synced" && row["ratio"].is_number();
+        let settings = &outcome["settings"]["nats_server"];
+        assert!(rows.iter().filter(beside).count() >= least, "{rows:#?} {settings:#}");
+        // Not every release can sync always; one that can is measured so.
+        let synced = settings["sync always"].as_str().unwrap_or("not measured: not asked");
+        let said = synced.starts_with("not measured: ");
+        let named = |row: &&Value| row["name_beside"] == "NATS JetStream, sync always";
+        assert!(
+            rows.iter().filter(named).all(|row| row["ratio"].is_number() != said),
+            "{rows:#?}"
+        );
     }
 }

@@ -59,6 +59,14 @@ impl Sample {
         self
     }
 
+    /// The same beside something that may not be on this machine.
+    pub(crate) fn beside_if(self, name: &'static str, figure: Option<f64>) -> Self {
+        match figure {
+            Some(figure) => self.beside(name, figure),
+            None => self.beside_nothing(name),
+        }
+    }
+
     /// The same with a goal.
     pub(crate) fn goal(mut self, goal: Goal) -> Self {
         self.goal = Some(goal);

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{NATS, NATS_SYNCED, Setting};
+use crate::beside::nats::{self, Servers, Sync};
 use crate::crowd::Crowd;
 use crate::drive::Pace;
 use crate::generator::{Generator, Hub};
@@ -96,7 +97,9 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     outcome.fault(std::mem::take(&mut bench.faults));
     outcome.take(&played);
     outcome.plots.push(plot(&options, &outcome));
+    outcome.settings.insert("nats_server", bench.nats.settings());
     outcome.processes = bench.stage.processes();
+    outcome.processes.extend(bench.nats.processes());
     outcome.machine = watch.machine();
     Ok(outcome)
 }
@@ -111,7 +114,7 @@ fn plot(options: &Options, outcome: &Outcome) -> Plot {
     let rows = outcome
         .rows
         .iter()
-        .filter(|row| row.metric.starts_with(ACCEPTED) && row.beside.is_some());
+        .filter(|row| row.metric.starts_with(ACCEPTED) && row.name_beside == Some(BARE));
     let mut figures = rows.map(|row| row.nave);
     for rooms in &options.rooms {
         let mut line = Line::new(format!("{rooms} rooms"));
@@ -128,8 +131,12 @@ fn plot(options: &Options, outcome: &Outcome) -> Plot {
 
 const ACCEPTED: &str = "accepted";
 
+/// What a loop of syncs is called in a row.
+const BARE: &str = "bare fdatasync loop";
+
 struct Bench {
     options: Options,
+    nats: Servers,
     stage: Stage,
     hub: Hub,
     crowd: Crowd,
@@ -148,6 +155,7 @@ impl Bench {
         Ok(Self {
             options: options.clone(),
             faults: collected.into_iter().flat_map(|follower| follower.faults).collect(),
+            nats: Servers::start(stage.directory(), &[Sync::Later, Sync::Always]).await,
             stage,
             hub,
             crowd,
@@ -179,17 +187,15 @@ impl Bench {
         self.volley(format!("{name}: warm-up"), case, messages / WARM_UP)
             .await?;
         let before = self.hub.turned_away();
-        let volley = self.volley(name, case, messages).await?;
+        let volley = self.volley(name.clone(), case, messages).await?;
         let turned_away = self.hub.turned_away() - before;
 
         let of = |metric: &str| format!("{metric}, {in_flight} in flight, {rooms} rooms");
         let accepted = volley.messages as f64 / volley.accepting.as_secs_f64();
         let quantile = |quantile| volley.accept_us.value_at_quantile(quantile) as f64 / 1e3;
         let mut samples = vec![
-            Sample::new(of(ACCEPTED), "1/s", accepted)
-                .beside("bare fdatasync loop", bare.per_second * in_flight as f64),
-            Sample::new(of("asked to accepted, p50"), "ms", quantile(0.5))
-                .beside("bare fdatasync loop", 1e3 * bare.p50.as_secs_f64()),
+            Sample::new(of(ACCEPTED), "1/s", accepted).beside(BARE, bare.per_second * in_flight as f64),
+            Sample::new(of("asked to accepted, p50"), "ms", quantile(0.5)).beside(BARE, 1e3 * bare.p50.as_secs_f64()),
             Sample::new(of("asked to accepted, p99"), "ms", quantile(0.99)),
             Sample::new(
                 of("accepted per CPU-second of the hub"),
@@ -199,9 +205,22 @@ impl Bench {
             Sample::new(of("asked again, since the hub was overloaded"), "", turned_away as f64),
         ];
         if in_flight >= 1_000 {
-            for (peer, least) in [(NATS, 0.3), (NATS_SYNCED, 15.0)] {
-                let sample = Sample::new(of(ACCEPTED), "1/s", accepted).beside_nothing(peer);
+            let job = nats::Job {
+                followers: 1,
+                messages,
+                subjects: rooms,
+                octets,
+                pace: Pace::InFlight(in_flight),
+            };
+            for (sync, peer, least) in [(Sync::Later, NATS, 0.3), (Sync::Always, NATS_SYNCED, 15.0)] {
+                let figures = self.nats.fan_out(sync, &name, &job).await;
+                let sample = Sample::new(of(ACCEPTED), "1/s", accepted);
+                let sample = sample.beside_if(peer, figures.map(|nats| nats.accepted_per_second));
                 samples.push(sample.goal(Goal::RatioAtLeast(least)));
+                let p50 = Sample::new(of("asked to accepted, p50"), "ms", quantile(0.5));
+                samples.push(p50.beside_if(peer, figures.map(|nats| 1e3 * nats.accept_p50.as_secs_f64())));
+                let p99 = Sample::new(of("asked to accepted, p99"), "ms", quantile(0.99));
+                samples.push(p99.beside_if(peer, figures.map(|nats| 1e3 * nats.accept_p99.as_secs_f64())));
             }
         }
         Ok(samples)

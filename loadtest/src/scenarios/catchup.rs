@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::bench::{Bench, IN_FLIGHT, milliseconds};
 use super::{BARE_QUINN, NATS, Setting};
+use crate::beside::nats::{self, Servers, Sync};
 use crate::drive::Pace;
 use crate::generator::Shot;
 use crate::limits::quinn::{self, Job, Sent};
@@ -111,11 +112,13 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
             options.backlog / 2
         };
         let shape = Shape::sinks(&[options.well, returning]);
+        let bench = Bench::set_up(setting, &shape, options.rooms, options.size).await?;
         let mut case = Case {
             options: &options,
             returning,
             backlog,
-            bench: Bench::set_up(setting, &shape, options.rooms, options.size).await?,
+            nats: Servers::start(bench.stage.directory(), &[Sync::Later]).await,
+            bench,
             points: Vec::new(),
         };
         let played = setting
@@ -125,6 +128,9 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
         let mut line = Line::new(format!("{returning} returning, last round"));
         line.points = thinned(&case.points);
         plot.lines.push(line);
+        outcome.settings.insert("nats_server", case.nats.settings());
+        outcome.processes.extend(case.nats.processes());
+        drop(case.nats);
         let processes = case.bench.end(&mut outcome);
         outcome.processes.extend(processes);
         outcome.take(&played);
@@ -144,6 +150,7 @@ struct Case<'a> {
     options: &'a Options,
     returning: usize,
     backlog: usize,
+    nats: Servers,
     bench: Bench,
     /// Seconds since they returned, and what they were shown until then.
     points: Vec<(f64, f64)>,
@@ -190,7 +197,18 @@ impl Case<'_> {
         let found = faults(&self.bench.crowd.rooms, &shots, &collected);
         self.bench.fault(beside.faults.iter().cloned().chain(found));
         self.points = points;
-        self.samples(&alone, &beside, &caught_up(&collected, backlog)?, &bare)
+        let job = nats::Returning {
+            returning,
+            well: self.options.well,
+            backlog,
+            live,
+            rate: self.options.rate,
+            subjects: self.options.rooms,
+            octets: self.bench.crowd.octets(self.options.size)?,
+            in_flight: IN_FLIGHT,
+        };
+        let nats = self.nats.catch_up(Sync::Later, &name("they return"), &job).await;
+        self.samples(&alone, &beside, &caught_up(&collected, backlog)?, &bare, nats)
     }
 
     fn samples(
@@ -199,6 +217,7 @@ impl Case<'_> {
         beside: &Volley,
         caught_up: &CaughtUp,
         bare: &Sent,
+        nats: Option<f64>,
     ) -> anyhow::Result<Vec<Sample>> {
         let (returning, backlog) = (self.returning, self.backlog);
         let of = |metric: &str| format!("{metric}, {returning} returning to {backlog}");
@@ -208,7 +227,7 @@ impl Case<'_> {
         let p99 = |volley: &Volley| milliseconds(&volley.deliver_us, 0.99);
         Ok(vec![
             rate.clone().beside(BARE_QUINN, bare.per_second),
-            rate.beside_nothing(NATS).goal(Goal::RatioAtLeast(least)),
+            rate.beside_if(NATS, nats).goal(Goal::RatioAtLeast(least)),
             Sample::new(of("backlog shown within"), "s", seconds),
             Sample::new(of("due to shown, those that were there, p99"), "ms", p99(beside))
                 .beside(ALONE, p99(alone))

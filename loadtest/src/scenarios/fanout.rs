@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use serde_json::json;
 
 use super::{BARE_QUINN, NATS, NATS_SYNCED, Setting};
+use crate::beside::nats::{self, Figures, Servers, Sync};
 use crate::crowd::Crowd;
 use crate::drive::Pace;
 use crate::generator::{Generator, Hub};
@@ -134,7 +135,9 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
         latency
             .lines
             .push(Line::percentiles(format!("{followers} followers"), &bench.latencies));
+        outcome.settings.insert("nats_server", bench.nats.settings());
         outcome.processes.extend(bench.stage.processes());
+        outcome.processes.extend(bench.nats.processes());
     }
     throughput.lines = vec![ours, bare];
     outcome.plots = vec![throughput, latency];
@@ -144,11 +147,24 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
 
 const DELIVERED: &str = "saturated: delivered per CPU-second of the hub";
 
+/// What stood beside it in a round.
+struct Beside {
+    bare: Sent,
+    /// The least that a message takes.
+    least: Duration,
+    /// What NATS did when it was given as much as it takes.
+    later: Option<Figures>,
+    always: Option<Figures>,
+    /// The same at the given rate.
+    paced: Option<Figures>,
+}
+
 /// A hub with so many followers.
 struct Bench<'a> {
     setting: &'a Setting,
     options: &'a Options,
     followers: usize,
+    nats: Servers,
     stage: Stage,
     crowd: Crowd,
     generator: Generator,
@@ -176,6 +192,7 @@ impl<'a> Bench<'a> {
             options,
             followers,
             generator: Generator::new(&hub, crowd.source.as_str(), &crowd.rooms),
+            nats: Servers::start(stage.directory(), &[Sync::Later, Sync::Always]).await,
             stage,
             crowd,
             faults,
@@ -194,6 +211,11 @@ impl<'a> Bench<'a> {
         let pace = Pace::InFlight(IN_FLIGHT);
         self.volley(name("warm-up"), messages / WARM_UP, pace).await?;
         let saturated = self.volley(name("saturated"), messages, pace).await?;
+        let pace = Pace::InFlight(IN_FLIGHT);
+        let later = self.nats(Sync::Later, &name("saturated"), messages, octets, pace).await;
+        let always = self
+            .nats(Sync::Always, &name("saturated"), messages, octets, pace)
+            .await;
 
         let (messages, rate) = (self.options.paced(), self.options.rate);
         let bare_paced = self.bare(messages, octets, Some(rate)).await?;
@@ -202,16 +224,45 @@ impl<'a> Bench<'a> {
         self.volley(name("warm-up"), messages / WARM_UP, pace).await?;
         let paced = self.volley(name("paced"), messages, pace).await?;
         self.latencies.add(&paced.deliver_us)?;
-        Ok(self.samples(&saturated, &bare, &paced, bare_paced.p50 + synced.p50))
+        let pace = Pace::PerSecond(rate);
+        let beside = Beside {
+            bare,
+            least: bare_paced.p50 + synced.p50,
+            later,
+            always,
+            paced: self.nats(Sync::Later, &name("paced"), messages, octets, pace).await,
+        };
+        Ok(self.samples(&saturated, &paced, &beside))
     }
 
-    fn samples(&self, saturated: &Volley, bare: &Sent, paced: &Volley, least: Duration) -> Vec<Sample> {
+    async fn nats(&mut self, sync: Sync, name: &str, messages: usize, octets: usize, pace: Pace) -> Option<Figures> {
+        let job = nats::Job {
+            followers: self.followers,
+            messages,
+            subjects: self.options.rooms,
+            octets,
+            pace,
+        };
+        self.nats.fan_out(sync, name, &job).await
+    }
+
+    fn samples(&self, saturated: &Volley, paced: &Volley, beside: &Beside) -> Vec<Sample> {
+        let Beside {
+            bare,
+            least,
+            later,
+            always,
+            paced: nats_paced,
+        } = beside;
+        let saturated_per_second = saturated.delivered as f64 / saturated.delivering.as_secs_f64();
+        let per_nats_cpu = |nats: &Option<Figures>| nats.map(|nats| nats.delivered_per_cpu_second);
         let (followers, rate) = (self.followers, self.options.rate);
         let of = |metric: &str| format!("{metric}, {followers} followers");
         let per_cpu = saturated.delivered as f64 / saturated.hub_cpu.as_secs_f64().max(0.01);
         let delivered = Sample::new(of(DELIVERED), "1/s", per_cpu);
         let at = |metric: &str| format!("paced, {rate}/s: {metric}, {followers} followers");
         let nats = Goal::RatioAtLeast(if followers < 100 { 1.0 } else { 1.2 });
+        let milliseconds = |time: Duration| 1e3 * time.as_secs_f64();
         let quantile = |of: &Histogram<u64>, quantile| of.value_at_quantile(quantile) as f64 / 1e3;
         let us_per_message = 1e6 * paced.hub_cpu.as_secs_f64() / paced.messages.max(1) as f64;
         vec![
@@ -219,18 +270,21 @@ impl<'a> Bench<'a> {
                 .clone()
                 .beside(BARE_QUINN, bare.per_cpu_second)
                 .goal(Goal::RatioAtLeast(0.4)),
-            delivered.clone().beside_nothing(NATS).goal(nats),
-            delivered.beside_nothing(NATS_SYNCED).goal(Goal::RatioAtLeast(5.0)),
-            Sample::new(
-                of("saturated: delivered"),
-                "1/s",
-                saturated.delivered as f64 / saturated.delivering.as_secs_f64(),
-            )
-            .beside(BARE_QUINN, bare.per_second),
+            delivered.clone().beside_if(NATS, per_nats_cpu(later)).goal(nats),
+            delivered
+                .beside_if(NATS_SYNCED, per_nats_cpu(always))
+                .goal(Goal::RatioAtLeast(5.0)),
+            Sample::new(of("saturated: delivered"), "1/s", saturated_per_second).beside(BARE_QUINN, bare.per_second),
+            Sample::new(of("saturated: delivered"), "1/s", saturated_per_second)
+                .beside_if(NATS, later.map(|nats| nats.delivered_per_second)),
             Sample::new(at("due to shown, p50"), "ms", quantile(&paced.deliver_us, 0.5))
-                .beside("bare quinn and one fdatasync", 1e3 * least.as_secs_f64())
+                .beside("bare quinn and one fdatasync", milliseconds(*least))
                 .goal(Goal::RatioAtMost(2.0)),
-            Sample::new(at("due to shown, p99"), "ms", quantile(&paced.deliver_us, 0.99)),
+            Sample::new(at("due to shown, p50"), "ms", quantile(&paced.deliver_us, 0.5))
+                .beside_if(NATS, nats_paced.map(|nats| milliseconds(nats.deliver_p50))),
+            Sample::new(at("due to shown, p99"), "ms", quantile(&paced.deliver_us, 0.99))
+                .beside_if(NATS, nats_paced.map(|nats| milliseconds(nats.deliver_p99)))
+                .goal(Goal::RatioAtMost(1.0)),
             Sample::new(at("due to accepted, p50"), "ms", quantile(&paced.accept_us, 0.5)),
             Sample::new(at("due to accepted, p99"), "ms", quantile(&paced.accept_us, 0.99)),
             Sample::new(
@@ -239,7 +293,7 @@ impl<'a> Bench<'a> {
                 paced.messages as f64 / paced.accepting.as_secs_f64(),
             ),
             Sample::new(at("CPU of the hub per message"), "us", us_per_message)
-                .beside_nothing(NATS)
+                .beside_if(NATS, nats_paced.map(|nats| 1e6 * nats.cpu_per_message.as_secs_f64()))
                 .goal(Goal::RatioAtMost(0.5)),
         ]
     }

@@ -12,9 +12,7 @@ pub(crate) mod mix;
 pub(crate) mod providers;
 pub(crate) mod stalled;
 
-use std::path::PathBuf;
-
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use crate::cli::Common;
 use crate::measure::Watch;
@@ -67,10 +65,7 @@ impl Setting {
             false => &[],
         };
         let programs = Programs::find(common.programs.as_deref(), needed)?;
-        // A temporary directory may be in memory, where a sync costs nothing.
-        let beside = || -> Option<PathBuf> { Some(std::env::current_exe().ok()?.parent()?.to_owned()) };
-        let directory = common.data_dir.clone().or_else(beside).context("name a --data-dir")?;
-        std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+        let directory = common.directory()?;
         Ok(Self {
             ground: Ground { programs, directory },
             rounds: common.rounds(),

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Setting;
 use super::bench::milliseconds;
+use crate::beside::synapse::{Figures, Job, Synapses};
 use crate::drive::Pace;
 use crate::limits::sync;
 use crate::measure::{Watch, calibrate};
@@ -17,7 +18,7 @@ use crate::progress::Step;
 use crate::report::{Goal, Line, Outcome, Plot, Sample, Settings};
 use crate::stage::Wholes;
 
-/// What a server that is not on this machine would be called.
+/// What people would run instead.
 const SYNAPSE: &str = "two Synapses";
 
 /// What a message cannot do without: the hub makes it durable, and so does the other provider.
@@ -25,6 +26,9 @@ const BARE: &str = "two bare fdatasyncs";
 
 /// Syncs of the bare loop in each round.
 const SYNCS: usize = 100;
+
+/// Messages that Synapse is given at most in each round: it takes a few dozen a second.
+const SYNAPSE_MESSAGES: usize = 200;
 
 /// Messages that go before and do not count, as a share of those that do.
 const WARM_UP: usize = 5;
@@ -83,6 +87,14 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     let watch = Watch::start();
     let mut outcome = setting.outcome("providers", settings, &watch);
     let wholes = setting.wholes(&["a", "b"]).await?;
+    // Beside a running deployment they would say nothing: they are on this machine.
+    let place = tempfile::tempdir_in(&setting.ground.directory)?;
+    let synapses = match setting.against.is_empty() {
+        true => Synapses::start(place.path()).await?,
+        false => None,
+    };
+    let version = synapses.as_ref().map(|synapses| synapses.version.clone());
+    outcome.settings.insert("synapse", json!(version));
     let step = Step::begin("two providers, and their clients in a room", 1);
     let parties = Box::pin(Parties::gather(&wholes.providers, options.clients, "load")).await?;
     step.end();
@@ -91,6 +103,7 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
         options: &options,
         wholes,
         parties,
+        synapses,
         faults: Vec::new(),
         latencies: Histogram::new(3)?,
     };
@@ -103,6 +116,9 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     plot.lines.push(Line::percentiles("Nave", &case.latencies));
     outcome.plots.push(plot);
     outcome.processes = case.wholes.processes();
+    outcome
+        .processes
+        .extend(case.synapses.iter().flat_map(Synapses::processes));
     outcome.fault(case.faults);
     outcome.take(&played);
     outcome.machine = watch.machine();
@@ -114,6 +130,7 @@ struct Case<'a> {
     options: &'a Options,
     wholes: Wholes,
     parties: Parties,
+    synapses: Option<Synapses>,
     faults: Vec<String>,
     /// Of all paced rounds, in microseconds.
     latencies: Histogram<u64>,
@@ -143,6 +160,7 @@ impl Case<'_> {
         // Bounded by what is kept in memory.
         let due = ((rate * seconds) as usize).clamp(1, 1_000_000);
         let paced = self.talk(name("paced"), due, Pace::PerSecond(rate)).await?;
+        let flooded = self.synapses(flood, messages).await?;
         self.latencies.add(&paced.cross_us)?;
 
         let arrived = saturated.messages as f64 / saturated.took.as_secs_f64().max(1e-9);
@@ -154,7 +172,7 @@ impl Case<'_> {
         );
         let mut samples = vec![
             Sample::new("saturated: messages that arrived at the other provider", "1/s", arrived)
-                .beside_nothing(SYNAPSE)
+                .beside_if(SYNAPSE, flooded.map(|synapse| synapse.arrived_per_second))
                 .goal(Goal::RatioAtLeast(500.0)),
             Sample::new(
                 format!("saturated: shown to clients of the other provider, {clients} there"),
@@ -179,6 +197,19 @@ impl Case<'_> {
             samples.push(Sample::new("saturated: CPU of both providers per message", "us", each));
         }
         Ok(samples)
+    }
+
+    /// The same between two Synapses, where they are on this machine, with as few messages as they take in a reasonable time.
+    async fn synapses(&mut self, pace: Pace, messages: usize) -> anyhow::Result<Option<Figures>> {
+        let Some(synapses) = &mut self.synapses else {
+            return Ok(None);
+        };
+        let job = Job {
+            messages: messages.min(SYNAPSE_MESSAGES),
+            octets: self.options.size,
+            pace,
+        };
+        synapses.measure(&job).await.map(Some)
     }
 
     async fn talk(&mut self, name: String, messages: usize, pace: Pace) -> anyhow::Result<Talk> {
