@@ -49,6 +49,7 @@ impl Courier<'_> {
             let failure = match self.shared.next_task(self.provider) {
                 Task::End => return,
                 Task::Resume => self.resume().await.err(),
+                Task::Tell(until) => self.tell(until).await.err(),
                 Task::Deliver(items) => self.deliver(items).await.err(),
                 Task::Gather(until) => {
                     sleep_until(until).await;
@@ -70,6 +71,15 @@ impl Courier<'_> {
             .unwrap_or_else(|_| Err(Failure::new("no answer about the position in time")))?;
         self.shared.resume(self.provider, position);
         Ok(())
+    }
+
+    async fn tell(&self, until: u64) -> Result<(), Failure> {
+        let telling = self.shared.transport.0.tell_expired(self.provider, self.shared.shard);
+        let told = timeout(self.shared.options.attempt_max, telling)
+            .await
+            .unwrap_or_else(|_| Err(Failure::new("no answer in time about what is lost")));
+        self.shared.told(self.provider, until, told.is_ok());
+        told
     }
 
     /// Delivers the next window of what the index names.

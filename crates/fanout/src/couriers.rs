@@ -92,6 +92,8 @@ pub struct Report {
     pub set_aside: Vec<SetAside>,
     /// Where the durable tail starts from then on.
     pub tail_start: Option<Offset>,
+    /// Followers whose cursors say that they lost something.
+    expired: Vec<Provider>,
 }
 
 /// The couriers of one shard. Dropping it ends them.
@@ -146,6 +148,8 @@ struct Lane {
     set_aside: usize,
     /// Until then what is due gathers, unless it fills a delivery.
     gathers: Option<Instant>,
+    /// Whether the follower could not be told what it lost, and has taken nothing since.
+    untold: bool,
 }
 
 /// What a courier does next.
@@ -154,6 +158,8 @@ pub(crate) enum Task {
     End,
     /// Ask the follower where it is.
     Resume,
+    /// Tell the follower that what it was due below this is gone.
+    Tell(u64),
     /// Bring these.
     Deliver(Vec<Due>),
     /// See then what has gathered.
@@ -181,8 +187,7 @@ impl Couriers {
             options,
         } = opening;
         let lane = |(provider, cursor): (Provider, Cursor)| {
-            let above = cursor.above().map(|offset| offset.0);
-            let follower = Follower::resumed_from(cursor.next.0, above, tail_start.0);
+            let follower = Follower::resumed_from(&cursor, tail_start.0);
             (
                 provider,
                 Lane {
@@ -261,6 +266,7 @@ impl Couriers {
             return None;
         }
         self.shared.metrics.lag(state.lag());
+        self.shared.metrics.untold(state.untold());
         let report = state.take_report(excess);
         let indexed: usize = report.index.iter().map(|block| block.offsets().len()).sum();
         self.shared.metrics.indexed(indexed as u64);
@@ -269,8 +275,11 @@ impl Couriers {
 
     /// The report is durable.
     pub fn reported(&self, report: &Report) {
+        let mut state = self.shared.lock();
+        for provider in &report.expired {
+            state.lane(provider).follower.release();
+        }
         if let Some(Offset(until)) = report.tail_start {
-            let mut state = self.shared.lock();
             state.tail_start_durable = until;
             state.tail.drop_below(until);
             for lane in state.followers.values_mut() {
@@ -302,9 +311,57 @@ impl Couriers {
     /// Below this no follower is due anything, and none needs the log: it may be trimmed.
     pub fn floor(&self) -> Offset {
         let state = self.shared.lock();
-        let indexed = state.followers.values().filter(|lane| lane.follower.is_indexed());
-        let first = indexed.map(|lane| lane.follower.next()).min();
+        let first = state.followers.values().filter_map(|lane| lane.follower.needs()).min();
         Offset(first.unwrap_or(u64::MAX).min(state.tail_start_durable))
+    }
+
+    /// Nobody is brought anything below `until` any more. Whoever was due something there goes on behind it and is told;
+    /// [`Couriers::floor`] passes it once the cursor that says so is durable. Returns how many lost something.
+    ///
+    /// # Errors
+    /// When an index cannot be read. Calling again is harmless, and goes on with the others.
+    pub async fn expire(&self, until: Offset) -> Result<usize, ReadError> {
+        let shared = &self.shared;
+        let behind: Vec<(Provider, u64, u64)> = {
+            let state = shared.lock();
+            let followers = state
+                .followers
+                .iter()
+                .map(|(provider, lane)| (provider, &lane.follower));
+            let behind = followers.filter(|(_, follower)| follower.may_expire(until.0));
+            behind
+                .map(|(provider, follower)| (provider.clone(), follower.next(), follower.evictions()))
+                .collect()
+        };
+        let mut count = 0;
+        for (provider, from, evictions) in behind {
+            let named = shared.is_named(&provider, from, until.0).await?;
+            let mut state = shared.lock();
+            let (start, head) = (state.tail.start(), state.tail.head());
+            let lane = state.lane(&provider);
+            // What left memory while the index was read may be named by rows that were not seen.
+            if lane.follower.evictions() != evictions || !lane.follower.may_expire(until.0) {
+                continue;
+            }
+            let is_new = lane.follower.expired().is_none();
+            let lost = lane.follower.expire(until.0, named, start, head);
+            count += usize::from(lost);
+            if lost && is_new {
+                shared.metrics.expired();
+                tracing::error!(
+                    follower = %provider,
+                    shard = shared.shard.0,
+                    from,
+                    until = until.0,
+                    "entries go that a follower did not take for too long: its clients have to join their rooms again"
+                );
+            }
+            shared.mark(&mut state, &provider);
+            let behind = state.behind();
+            drop(state);
+            shared.start(behind);
+        }
+        Ok(count)
     }
 
     /// Whether the memory tail is so far beyond its bounds that nothing should be released before reports have made room.
@@ -387,6 +444,9 @@ impl State {
             }
             if lane.follower.take_dirty() {
                 let follower = provider.clone();
+                if lane.follower.is_held() {
+                    report.expired.push(provider.clone());
+                }
                 report.cursors.push(CursorChange {
                     follower,
                     cursor: lane.follower.cursor(),
@@ -421,6 +481,12 @@ impl State {
             .unwrap_or(0)
     }
 
+    /// Followers that were not told yet that they lost something.
+    fn untold(&self) -> usize {
+        let expired = self.followers.values().filter(|lane| lane.follower.expired().is_some());
+        expired.count()
+    }
+
     fn lane(&mut self, provider: &Provider) -> &mut Lane {
         self.followers
             .get_mut(provider)
@@ -450,6 +516,11 @@ impl Shared {
         }
         if !lane.resumed {
             return Task::Resume;
+        }
+        // One that cannot be told is brought what is left, and told after.
+        let is_due = lane.follower.is_indexed() || lane.follower.due().next().is_some();
+        if let Some(until) = lane.follower.expired().filter(|_| !(lane.untold && is_due)) {
+            return Task::Tell(until);
         }
         if lane.follower.is_indexed() {
             return Task::ReadIndex {
@@ -524,11 +595,39 @@ impl Shared {
         let in_report = SET_ASIDE_MAX.saturating_sub(state.set_aside.len());
         let lane = state.lane(provider);
         let count = lane.follower.acknowledge(batch, passed, head);
+        lane.untold = lane.untold && count == 0;
         let room = self.options.set_aside_max.saturating_sub(lane.set_aside).min(in_report);
         lane.set_aside += aside.len().min(room);
         state.set_aside.extend(aside.into_iter().take(room));
         self.mark(&mut state, provider);
         count
+    }
+
+    /// The follower was told what it lost below `until`, or could not be.
+    pub(crate) fn told(&self, provider: &Provider, until: u64, is_told: bool) {
+        let mut state = self.lock();
+        let lane = state.lane(provider);
+        lane.untold = !is_told;
+        if is_told {
+            lane.follower.told(until);
+        }
+        self.mark(&mut state, provider);
+    }
+
+    /// Whether an index row names something due to the follower from `from` on and below `until`.
+    async fn is_named(&self, provider: &Provider, mut from: u64, until: u64) -> Result<bool, ReadError> {
+        while from < until {
+            let named = self.ledger.read_index(self.shard, provider, Offset(from), 1).await?;
+            let Some(Offset(last)) = named.last().copied() else {
+                break;
+            };
+            let mut due = named.iter().filter(|offset| offset.0 < until);
+            if due.any(|offset| !self.is_acknowledged(provider, offset.0)) {
+                return Ok(true);
+            }
+            from = last + 1;
+        }
+        Ok(false)
     }
 
     /// A read of the index that began after `evictions` found nothing more due below `until`.

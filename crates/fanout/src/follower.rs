@@ -19,16 +19,22 @@ pub(crate) struct Follower {
     indexed: bool,
     /// Counts evictions, so that a read of the index knows whether it saw them all.
     evictions: u64,
+    /// Entries due below this went before it took them, and it was not told yet.
+    expired: Option<u64>,
+    /// Where the durable cursor is, while it is below what expired.
+    held: Option<u64>,
     /// Whether the cursor differs from the durable one.
     dirty: bool,
 }
 
 impl Follower {
     /// As its durable cursor says, with index rows read before anything else.
-    pub(crate) fn resumed_from(next: u64, above: impl IntoIterator<Item = u64>, tail_start: u64) -> Self {
+    pub(crate) fn resumed_from(cursor: &Cursor, tail_start: u64) -> Self {
+        let next = cursor.next.0;
         Self {
             next,
-            above: above.into_iter().filter(|offset| *offset >= next).collect(),
+            above: cursor.above().map(|offset| offset.0).collect(),
+            expired: cursor.expired.then_some(next),
             indexed: next < tail_start,
             ..Self::default()
         }
@@ -58,6 +64,7 @@ impl Follower {
         for offset in self.above.iter().take(Cursor::ABOVE_MAX) {
             cursor.set_aside(Offset(*offset)).expect("no more than a cursor holds");
         }
+        cursor.expired = self.expired.is_some();
         cursor
     }
 
@@ -70,7 +77,53 @@ impl Follower {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.due.is_empty() && !self.indexed
+        self.due.is_empty() && !self.indexed && self.expired.is_none()
+    }
+
+    /// What it has to be told of: entries due below this are gone.
+    pub(crate) fn expired(&self) -> Option<u64> {
+        self.expired
+    }
+
+    /// Below this the log is still needed, as far as this follower is concerned; `None`: it is not.
+    pub(crate) fn needs(&self) -> Option<u64> {
+        self.held.or(self.indexed.then_some(self.next))
+    }
+
+    /// Whether it may be due something below `until` that can expire now.
+    pub(crate) fn may_expire(&self, until: u64) -> bool {
+        self.next < until && self.held.is_none() && (self.indexed || self.due.front().is_some_and(|due| *due < until))
+    }
+
+    /// Nothing below `until` is brought to it any more. `named`: an index row names something due there. Returns whether
+    /// it lost anything, so that it has to be told; then the log is needed until the cursor is durable.
+    pub(crate) fn expire(&mut self, until: u64, named: bool, tail_start: u64, head: u64) -> bool {
+        let before = self.next;
+        let lost = named || self.due.front().is_some_and(|due| *due < until);
+        self.resume(until, tail_start, head);
+        if lost {
+            self.held = Some(before);
+            self.expired = Some(until);
+            self.dirty = true;
+        }
+        lost
+    }
+
+    /// The cursor that says so is durable.
+    pub(crate) fn release(&mut self) {
+        self.held = None;
+    }
+
+    /// The follower was told that what was due below `until` is gone.
+    pub(crate) fn told(&mut self, until: u64) {
+        if self.expired == Some(until) {
+            self.expired = None;
+            self.dirty = true;
+        }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.is_some()
     }
 
     pub(crate) fn is_indexed(&self) -> bool {
@@ -131,6 +184,10 @@ impl Follower {
         let above = &self.above;
         self.due.retain(|offset| !above.contains(offset));
         self.advance(low, head);
+        // What expired on its way.
+        if self.above.first().is_some_and(|first| *first < self.next) {
+            self.above = self.above.split_off(&self.next);
+        }
         count
     }
 
@@ -177,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_is_evicted_while_the_index_is_read_is_looked_for_once_more() {
-        let mut follower = Follower::resumed_from(0, [], 5);
+        let mut follower = Follower::resumed_from(&Cursor::at(Offset(0)), 5);
         follower.push(7);
         let read = follower.evictions();
         follower.evict(8);
@@ -188,6 +245,43 @@ mod tests {
         follower.exhausted(follower.evictions(), 8, 8);
         assert!(follower.is_idle());
         assert_eq!(follower.next(), 8);
+    }
+
+    #[test]
+    fn what_expires_is_due_no_more_and_is_remembered_until_it_was_told() {
+        let mut follower = Follower::met(3);
+        for offset in [3, 4, 8] {
+            follower.push(offset);
+        }
+        assert!(follower.may_expire(5) && !follower.may_expire(3));
+        assert!(follower.expire(5, false, 0, 9));
+        assert_eq!((follower.next(), follower.needs()), (8, Some(3)), "until it is durable");
+        assert!(follower.cursor().expired && !follower.may_expire(9));
+        follower.release();
+        assert_eq!(follower.needs(), None);
+        // What was on its way arrives.
+        follower.acknowledge(&[3, 4, 8], |_| true, 9);
+        assert_eq!(
+            (follower.next(), follower.above_len(), follower.is_idle()),
+            (9, 0, false)
+        );
+        let mut again = Follower::resumed_from(&follower.cursor(), 9);
+        assert_eq!(again.expired(), Some(9), "a restart forgets nothing");
+        again.told(9);
+        follower.told(4);
+        assert!(again.is_idle() && !again.cursor().expired && !follower.is_idle());
+    }
+
+    #[test]
+    fn nothing_is_lost_where_nothing_is_due() {
+        let mut follower = Follower::resumed_from(&Cursor::at(Offset(2)), 6);
+        follower.push(7);
+        assert!(follower.may_expire(6));
+        assert!(!follower.expire(6, false, 6, 8));
+        assert_eq!((follower.next(), follower.expired(), follower.needs()), (7, None, None));
+        let mut named = Follower::resumed_from(&Cursor::at(Offset(2)), 6);
+        assert!(named.expire(4, true, 6, 6));
+        assert!(named.is_indexed() && named.expired() == Some(4));
     }
 
     #[test]

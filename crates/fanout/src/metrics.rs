@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     refused: Counter<u64>,
     set_aside: Counter<u64>,
     indexed: Counter<u64>,
+    expired: Counter<u64>,
+    untold: Gauge<u64>,
     shard: KeyValue,
 }
 
@@ -63,12 +65,30 @@ impl Metrics {
                 .with_unit("{entry}")
                 .with_description("Entries indexed for a follower that fell behind the memory tail")
                 .build(),
+            expired: meter
+                .u64_counter("nave.fanout.expired")
+                .with_unit("{follower}")
+                .with_description("Followers that lost entries of a shard, since they took none for too long")
+                .build(),
+            untold: meter
+                .u64_gauge("nave.fanout.untold")
+                .with_unit("{follower}")
+                .with_description("Followers that lost entries of a shard and could not be told yet")
+                .build(),
             shard: KeyValue::new("shard", i64::from(shard.0)),
         }
     }
 
     pub(crate) fn lag(&self, entries: u64) {
         self.lag.record(entries, std::slice::from_ref(&self.shard));
+    }
+
+    pub(crate) fn untold(&self, followers: usize) {
+        self.untold.record(followers as u64, std::slice::from_ref(&self.shard));
+    }
+
+    pub(crate) fn expired(&self) {
+        self.expired.add(1, &[]);
     }
 
     pub(crate) fn started(&self) {

@@ -111,6 +111,13 @@ pub trait Transport: Send + Sync + 'static {
     /// refused; rooms are independent of each other. Delivering again is byte-identical and has one effect.
     async fn deliver(&self, to: &Provider, shard: ShardId, items: &[Due]) -> Result<Acknowledged, Failure>;
 
+    /// Tells the follower that entries of this shard that it was due are gone. It looks which of its rooms lack any, and has
+    /// done what follows when this returns; one that knows no such question counts as told, and sees what it lacks by the
+    /// next entry of each room.
+    async fn tell_expired(&self, _to: &Provider, _shard: ShardId) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// The follower was heard from: ways to it that failed are worth another attempt.
     fn heard_from(&self, _follower: &Provider) {}
 }

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use mimi::abuse::AbuseReport;
 use mimi::app_data::{ComponentsList, SafeAad};
-use mimi::catch_up::{RoomEventsRequest, RoomHead, RoomHeadsRequest, RoomHeadsResponse};
+use mimi::catch_up::{EntriesExpired, RoomEventsRequest, RoomHead, RoomHeadsRequest, RoomHeadsResponse};
 use mimi::consent::ConsentEntry;
 use mimi::content::{ApplicationFraming, MessageDerivedValues, MessageStatusReport, MimiContent, content_id};
 use mimi::franking::{FrankAad, FrankingAgentData};
@@ -98,6 +98,7 @@ decoders! {
     room_heads_request: structure::<RoomHeadsRequest>;
     room_heads_response: structure::<RoomHeadsResponse>;
     room_events_request: structure::<RoomEventsRequest>;
+    entries_expired: structure::<EntriesExpired>;
     mimi_content: |octets| judge(octets, look_at_content);
     derived_values: |octets| judge(octets, look_at_derived_values);
     status_report: structure::<MessageStatusReport>;

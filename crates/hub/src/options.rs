@@ -30,6 +30,9 @@ pub struct Options {
     /// How long an entry is kept in its shard's log after it was accepted, at least, once every follower has
     /// acknowledged it. `None`: for ever.
     pub retention: Option<Duration>,
+    /// How long an entry is kept that some follower has not acknowledged; longer than `retention`. Then it goes as well,
+    /// and the follower is told. `None`: for ever.
+    pub regardless: Option<Duration>,
     /// How often it is looked whether entries may go.
     pub trim_every: Duration,
     /// Limits of the couriers.
@@ -51,6 +54,7 @@ impl Default for Options {
             dependents_every: Duration::from_secs(10),
             minimal_metadata: false,
             retention: None,
+            regardless: None,
             trim_every: Duration::from_secs(60),
             fanout: fanout::Options::default(),
         }

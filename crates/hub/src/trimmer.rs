@@ -1,5 +1,5 @@
-//! The trimmer of a shard: takes out of the log what every follower has acknowledged and is old enough. It works beside
-//! the committer, in transactions of its own, and ends with it.
+//! The trimmer of a shard: takes out of the log what every follower has acknowledged and is old enough, and what is so old
+//! that nobody is waited for any more. It works beside the committer, in transactions of its own, and ends with it.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -24,6 +24,7 @@ pub(crate) struct Trimmer {
     pub(crate) tenure: Arc<Tenure>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) retention: Duration,
+    pub(crate) regardless: Option<Duration>,
     pub(crate) every: Duration,
     pub(crate) metrics: Metrics,
 }
@@ -52,15 +53,30 @@ pub(crate) async fn run(trimmer: Option<Trimmer>) -> Infallible {
 impl Trimmer {
     /// One piece. Whether there may be more.
     async fn pass(&mut self) -> Result<bool, AppendError> {
-        let kept = u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX);
+        let expired = self.expire().await?;
         let cut = Cut {
             floor: self.couriers.floor(),
-            before: Millis(self.clock.now().0.saturating_sub(kept)),
+            before: self.ago(self.retention),
         };
         let trimmed = self.log.pass(&self.tenure, cut).await?;
         if trimmed.entries > 0 {
             self.metrics.trimmed(&trimmed);
         }
-        Ok(trimmed.more)
+        Ok(trimmed.more || expired)
+    }
+
+    /// Followers are not waited for in what is too old. Whether there may be something to take away soon.
+    async fn expire(&self) -> Result<bool, AppendError> {
+        let Some(regardless) = self.regardless else {
+            return Ok(false);
+        };
+        let floor = self.couriers.floor();
+        let until = self.log.overdue(floor, self.ago(regardless)).await?;
+        Ok(until > floor && self.couriers.expire(until).await? > 0)
+    }
+
+    fn ago(&self, time: Duration) -> Millis {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Millis(self.clock.now().0.saturating_sub(millis))
     }
 }

@@ -1,4 +1,4 @@
-//! What all have acknowledged leaves the log after a while, and the rooms go on.
+//! What all have acknowledged leaves the log after a while, and what nobody is waited for; the rooms go on.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 use hub::Options;
 use ledger::{Offset, ReadLimit};
 use route::ShardId;
-use world::{World, accepted, body, room, run, submit};
+use world::{World, accepted, body, provider, room, run, submit};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -22,6 +22,13 @@ fn keeps_a_day() -> Options {
     // So that whoever is behind is behind in the log, too.
     options.fanout.tail_entries_max = 8;
     options
+}
+
+fn keeps_a_month_for_nobody() -> Options {
+    Options {
+        regardless: Some(30 * DAY),
+        ..keeps_a_day()
+    }
 }
 
 /// The offsets in the log, and where it begins.
@@ -95,5 +102,40 @@ fn what_somebody_has_not_acknowledged_stays_however_old_it_is() {
         assert!(accepted(&body(world.hub.call(id.clone(), submit("a", &message)).await)));
         after(&world, DAY / 2).await;
         assert!(log(&world).await.1 >= first_due + 22);
+    });
+}
+
+#[test]
+fn b_2_what_somebody_has_not_acknowledged_goes_after_a_month_and_the_follower_is_told() {
+    run(async {
+        let mut world = World::new(keeps_a_month_for_nobody()).await;
+        let id = room("one");
+        let (mut alice, _bob) = world.invited(&id).await;
+        *world.papers.down.lock().unwrap() = true;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let first_due = world.head().await;
+        for n in 0..30_u8 {
+            let message = alice.send(&id, &[n]).unwrap();
+            assert!(accepted(&body(world.hub.call(id.clone(), submit("a", &message)).await)));
+        }
+        let before = world.papers.messages("b").len();
+        after(&world, 29 * DAY).await;
+        assert_eq!(log(&world).await, (30, first_due), "it is not time yet");
+        let message = alice.send(&id, b"younger").unwrap();
+        assert!(accepted(&body(world.hub.call(id.clone(), submit("a", &message)).await)));
+        after(&world, 2 * DAY).await;
+        assert_eq!(log(&world).await, (1, first_due + 30));
+        let cursors = world.ledger.cursors(ShardId(0)).await.unwrap();
+        let b = &cursors[&provider("b")];
+        assert_eq!((b.next.0, b.expired), (first_due + 30, true));
+
+        // A restart in the middle; then the follower comes back.
+        world.restart().await;
+        *world.papers.down.lock().unwrap() = false;
+        tokio::time::sleep(Duration::from_secs(900)).await;
+        assert!(world.papers.told.lock().unwrap().contains(&provider("b")));
+        assert_eq!(world.papers.messages("b").len(), before + 1, "what is left");
+        let cursors = world.ledger.cursors(ShardId(0)).await.unwrap();
+        assert!(!cursors[&provider("b")].expired, "it was told");
     });
 }

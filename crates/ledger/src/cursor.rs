@@ -31,7 +31,7 @@ pub struct Cursor {
     pub next: Offset,
     /// Offsets from `next` on that are done; at most [`Cursor::ABOVE_MAX`].
     above: BTreeSet<Offset>,
-    /// The log was trimmed past what the follower has; it must be told, and starts afresh from the rooms' heads.
+    /// Entries below the watermark went before the follower had them, and it was not told yet.
     pub expired: bool,
 }
 

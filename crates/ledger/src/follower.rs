@@ -19,6 +19,8 @@
 //! | `P` `i` room position part | one entry of an inbox |
 //! | `P` `d` room digest | where an entry stands, by the digest of its octets |
 //! | `P` `f` client room | the client follows the room; what it acknowledged |
+//! | `P` `w` room client | the same, by room |
+//! | `P` `v` | every subscription has its row by room |
 //! | `P` `x` hub ledger shard | up to where a hub's shard is stored |
 //! | `P` `b` user book other room | the last act of consent in one scope; without a room, for any |
 //! | `P` `g` user other room part | the KeyPackages that came with a grant to the user, until they are taken |
@@ -33,6 +35,7 @@ mod key_packages;
 mod keys;
 mod profiles;
 mod sets;
+mod trim;
 
 pub use consent::{Act, Book, Consents, Noted, Turns};
 pub use directory::{Directory, Term};
@@ -40,6 +43,7 @@ pub use inbox::{InboxEntry, InboxHead, InboxPosition, Inboxes, Subscription, Wel
 pub use key_packages::{Claimed, KeyPackages, StoredKeyPackage};
 pub use profiles::{Field, FieldKind, Profile, Profiles, WhoMayAdd};
 pub use sets::{KeyPackageSet, SET_KEY_PACKAGES_MAX, SetMember, Sets};
+pub use trim::{InboxCut, InboxTrimmed};
 
 use store::Error;
 

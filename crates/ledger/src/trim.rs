@@ -6,12 +6,12 @@ use mimi::RoomUri;
 use room::{Millis, Seq};
 use route::ShardId;
 use shard::Tenure;
-use store::{Bounds, Isolation};
+use store::{Bounds, Isolation, Transaction};
 
 use crate::cursor::FollowerId;
 use crate::keys;
 use crate::log::AppendError;
-use crate::read::corrupt;
+use crate::read::{ReadError, corrupt, retried};
 use crate::records;
 use crate::value::BadValue;
 use crate::{Ledger, Offset};
@@ -19,6 +19,12 @@ use crate::{Ledger, Offset};
 /// Entries that one pass takes away at most, and octets of rows after which it reads no further one.
 const ENTRIES_MAX: usize = 512;
 const BYTES_MAX: usize = 1 << 20;
+
+const BOUNDS: Bounds = Bounds {
+    rows: ENTRIES_MAX,
+    octets: BYTES_MAX,
+    reverse: false,
+};
 
 /// What a pass may take away: entries below the one and accepted before the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +97,15 @@ impl Trimmer {
         }
     }
 
+    /// Up to where the log is older than `before`, as far as a pass reads from `from` on: the first entry accepted at that
+    /// time or later, or the one behind what was read.
+    ///
+    /// # Errors
+    /// The store's, after it was tried again; a row that is not of this release.
+    pub async fn overdue(&self, from: Offset, before: Millis) -> Result<Offset, ReadError> {
+        retried!(self.ledger, transaction => find_overdue(&transaction, self.shard, from, before))
+    }
+
     async fn attempt(&self, tenure: &Tenure, cut: Cut) -> Result<(Trimmed, u32), AppendError> {
         let shard = self.shard;
         let mut transaction = self.ledger.database().begin();
@@ -113,13 +128,8 @@ impl Trimmer {
         if floor <= from {
             return Ok((trimmed, self.chunk));
         }
-        let bounds = Bounds {
-            rows: ENTRIES_MAX,
-            octets: BYTES_MAX,
-            reverse: false,
-        };
         let page = transaction
-            .read(keys::log_between(shard, from, floor), bounds, Isolation::Snapshot)
+            .read(keys::log_between(shard, from, floor), BOUNDS, Isolation::Snapshot)
             .await?;
         trimmed.more = page.more;
         let mut rooms: BTreeMap<RoomUri, Seq> = BTreeMap::new();
@@ -161,4 +171,25 @@ impl Trimmer {
         transaction.commit().await?;
         Ok((trimmed, chunk))
     }
+}
+
+async fn find_overdue(
+    transaction: &Transaction,
+    shard: ShardId,
+    from: Offset,
+    before: Millis,
+) -> Result<Offset, ReadError> {
+    let range = keys::log_from(shard, from);
+    let mut until = from;
+    for (key, row) in transaction.read(range, BOUNDS, Isolation::Snapshot).await?.rows {
+        let offset = keys::last_u64(&key)
+            .map(Offset)
+            .ok_or_else(|| corrupt(&key)(BadValue("not an offset")))?;
+        let (entry, _) = records::decode_entry(offset, &row).map_err(corrupt(&key))?;
+        if entry.accepted >= before {
+            break;
+        }
+        until = offset.plus(1);
+    }
+    Ok(until)
 }

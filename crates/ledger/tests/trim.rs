@@ -145,3 +145,22 @@ async fn an_unknown_result_is_settled_and_a_deposed_owner_trims_nothing() {
     assert_eq!(trimmer.pass(&tenure, cut(4, u64::MAX)).await, Err(AppendError::Fenced));
     assert_eq!(left(&world).await, [2, 3]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn b_2_what_is_overdue_ends_before_the_first_entry_that_is_not() {
+    let world = World::new().await;
+    let (_tenure, _log) = filled(&world, 600, 600).await;
+    let trimmer = Trimmer::new(world.ledger.clone(), SHARD);
+    for (from, before, until) in [
+        (0, 1_001, 0),
+        (0, 1_005, 4),
+        (2, 1_005, 4),
+        (7, 1_005, 7),
+        (0, u64::MAX, 512),
+        (512, u64::MAX, 600),
+        (600, u64::MAX, 600),
+    ] {
+        let overdue = trimmer.overdue(Offset(from), Millis(before)).await.unwrap();
+        assert_eq!(overdue, Offset(until), "{from} {before}");
+    }
+}

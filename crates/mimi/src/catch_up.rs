@@ -148,6 +148,16 @@ pub struct RoomHeadsResponse {
 }
 wire!(RoomHeadsResponse { answers });
 
+/// EntriesExpired: of a shard of the hub's ledger, entries that were due to the follower are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntriesExpired {
+    /// The hub's ledger.
+    pub ledger: [u8; 16],
+    /// The shard, as the link names it.
+    pub shard: u32,
+}
+wire!(EntriesExpired { ledger, shard });
+
 codes!(
     /// How the entries are to be answered.
     RoomEventsForm, "form of a room's events" {

@@ -53,11 +53,13 @@ pub enum Endpoint {
     RoomEvents,
     /// Catch-up: where rooms stand. No draft's.
     RoomHeads,
+    /// A hub says that entries are gone which were due. No draft's.
+    EntriesExpired,
 }
 
 impl Endpoint {
     /// All there are.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::KeyMaterial,
         Self::Update,
         Self::SubmitMessage,
@@ -70,6 +72,7 @@ impl Endpoint {
         Self::ProxyDownload,
         Self::RoomEvents,
         Self::RoomHeads,
+        Self::EntriesExpired,
     ];
 
     /// Its key in the document, and its name on a link.
@@ -87,6 +90,7 @@ impl Endpoint {
             Self::ProxyDownload => "proxyDownload",
             Self::RoomEvents => "x-roomEvents",
             Self::RoomHeads => "x-roomHeads",
+            Self::EntriesExpired => "x-entriesExpired",
         }
     }
 
@@ -107,7 +111,7 @@ impl Endpoint {
             | Self::RoomEvents => "roomId",
             Self::RequestConsent => "targetDomain",
             Self::UpdateConsent => "requesterDomain",
-            Self::IdentifierQuery | Self::RoomHeads => "domain",
+            Self::IdentifierQuery | Self::RoomHeads | Self::EntriesExpired => "domain",
             Self::ProxyDownload => "downloadUrl",
         }
     }

@@ -63,6 +63,8 @@ pub struct RateLimits {
     pub room_events: Rate,
     /// Where up to 100 rooms stand.
     pub room_heads: Rate,
+    /// What was due to us and is gone: each makes us ask where all rooms of the hub stand.
+    pub entries_expired: Rate,
     /// Assets fetched from our store.
     pub asset: Rate,
     /// Assets of other providers fetched for a provider (proxyDownload).
@@ -114,6 +116,7 @@ impl Default for RateLimits {
             report_abuse: Rate::new(5, 50),
             room_events: Rate::new(100, 1_000),
             room_heads: Rate::new(20, 200),
+            entries_expired: Rate::new(1, 50),
             asset: Rate::new(500, 2_000),
             proxy_download: Rate::new(200, 1_000),
             oblivious: Rate::new(100, 500),

@@ -47,6 +47,7 @@ pub(crate) struct Rates {
     report_abuse: Buckets<Provider>,
     room_events: Buckets<Provider>,
     room_heads: Buckets<Provider>,
+    entries_expired: Buckets<Provider>,
     asset: Buckets<Provider>,
     proxy_download: Buckets<Provider>,
     oblivious: Buckets<Provider>,
@@ -71,6 +72,7 @@ impl Rates {
             report_abuse: buckets(limits.report_abuse),
             room_events: buckets(limits.room_events),
             room_heads: buckets(limits.room_heads),
+            entries_expired: buckets(limits.entries_expired),
             asset: buckets(limits.asset),
             proxy_download: buckets(limits.proxy_download),
             oblivious: buckets(limits.oblivious),
@@ -96,6 +98,7 @@ impl Rates {
             Endpoint::ReportAbuse => &self.report_abuse,
             Endpoint::RoomEvents => &self.room_events,
             Endpoint::RoomHeads => &self.room_heads,
+            Endpoint::EntriesExpired => &self.entries_expired,
         };
         self.take(buckets, source)
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use mimi::Provider;
 use serde::Deserialize;
 use stores::{Flags, Store};
-use tier::{ClusterFiles, provider};
+use tier::{ClusterFiles, Retention, provider};
 
 /// Everything `nave-follower` needs to know.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,9 +26,23 @@ pub struct Config {
     /// Whether users may have KeyPackages under pseudonyms (mimi-protocol §6).
     #[serde(default)]
     pub minimal_metadata: bool,
+    /// How long inboxes are kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// Logs, traces, metrics.
     #[serde(default)]
     pub telemetry: daemon::telemetry::Options,
+}
+
+/// As a follower keeps inboxes.
+impl From<Retention> for crate::Keeping {
+    fn from(retention: Retention) -> Self {
+        Self {
+            acknowledged: retention.acknowledged(),
+            regardless: retention.regardless(),
+            every: retention.every(),
+        }
+    }
 }
 
 impl Config {
@@ -43,6 +57,7 @@ impl Config {
             provider::beside(file, [config.store.path()]);
         }
         provider::beside(file, config.cluster.paths());
+        config.retention.check(file)?;
         Ok(config)
     }
 }

@@ -201,7 +201,7 @@ impl Follower {
             .database
             .run(|mut transaction| async move {
                 let open = &mut transaction;
-                let mut findings = Findings::default();
+                let mut findings = self.findings();
                 let stored = Inboxes(open).position(hub, &ledger, shard).await?.unwrap_or(Offset(0));
                 let (mut heads, mut until, mut gap) = (BTreeMap::new(), until, None);
                 for (item, message) in batch.iter().filter(|(item, _)| item.offset >= stored) {
@@ -291,7 +291,7 @@ impl Follower {
             .database
             .run(|mut transaction| async move {
                 let open = &mut transaction;
-                let mut findings = Findings::default();
+                let mut findings = self.findings();
                 let mut head = Inboxes(open).head(room).await?;
                 for entry in batch {
                     store_numbered(open, room, &mut head, entry, &mut findings).await?;
@@ -359,14 +359,18 @@ async fn store_item(
         shown: (item.seq, item.chain),
     };
     if item.seq <= head.seq {
-        // Shown before, over another shard's ledger or after a resume: it must be what we know.
-        if message.is_some() && Inboxes(transaction).known(&item.room, &digest).await?.is_none() {
+        // Shown before, over another shard's ledger or after a resume: it must be what we know, unless it was forgotten.
+        if item.seq > head.forgotten
+            && message.is_some()
+            && Inboxes(transaction).known(&item.room, &digest).await?.is_none()
+        {
             findings.alarms.push(alarm("bytes", head));
         }
         findings.repeats += 1;
         return Ok(None);
     }
-    if item.previous > head.seq && !as_is.has(&item.room) {
+    let is_told = item.previous <= head.lost;
+    if item.previous > head.seq && !is_told && !as_is.has(&item.room) {
         return Ok(Some(Gap {
             room: item.room.clone(),
             have: head.seq,
@@ -379,7 +383,10 @@ async fn store_item(
         if item.previous != head.seq && head.unnumbered > 0 {
             findings.unverified += 1;
         } else if item.previous != head.seq {
-            findings.alarms.push(alarm("gap", head));
+            if !is_told {
+                findings.alarms.push(alarm("gap", head));
+                store_loss(transaction, &item.room, head, item.previous, findings);
+            }
         } else if item.seq.0 == head.seq.0 + 1 && head.chain.then(item.seq, &digest) != item.chain {
             findings.alarms.push(alarm("chain", head));
         }
@@ -409,7 +416,7 @@ async fn store_numbered(
 ) -> Result<(), Fault> {
     let (seq, digest) = (entry.seq, Digest::of(&entry.octets));
     if seq > Seq(0) && seq <= head.seq {
-        if Inboxes(transaction).known(room, &digest).await?.is_none() {
+        if seq > head.forgotten && Inboxes(transaction).known(room, &digest).await?.is_none() {
             findings.alarms.push(Alarm {
                 reason: "bytes",
                 room: room.clone(),
@@ -459,8 +466,24 @@ pub(crate) async fn store_entry(
         message: entry.octets,
         welcome,
     };
-    Inboxes(transaction).put(room, position, &digest, &stored);
+    Inboxes(transaction).put(room, position, &digest, findings.at, &stored);
     Ok(true)
+}
+
+/// Writes into the inbox that the room's entries up to `until` are lost: whoever reads on has to join it again.
+pub(crate) fn store_loss(
+    transaction: &mut Transaction,
+    room: &RoomUri,
+    head: &mut InboxHead,
+    until: Seq,
+    findings: &mut Findings,
+) {
+    let position = head.next;
+    head.next = position.next();
+    head.lost = head.lost.max(until);
+    findings.grown.entry(room.clone()).or_default();
+    findings.losses += 1;
+    Inboxes(transaction).put_loss(room, position, findings.at);
 }
 
 /// Our clients for whom a Welcome is: their KeyPackages are used up, and they follow the room from here.

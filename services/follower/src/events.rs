@@ -166,14 +166,24 @@ impl Stream {
 
     /// Sends what the room has from this stream's place on.
     async fn show_room(&mut self, room: &RoomUri) -> Result<(), Stop> {
+        let mut is_first = true;
         while let Some(from) = self.places.get(room).copied() {
             let mut transaction = self.follower.database.begin();
             let page = Inboxes(&mut transaction).entries(room, from, STREAM_PAGE_BYTES).await;
             let page = page.map_err(Fault::from)?;
-            if page.is_empty() {
-                break;
-            }
+            // What this client did not acknowledge in time is not there any more.
+            let first = match page.first() {
+                Some((first, _)) => *first,
+                None if is_first => Inboxes(&mut transaction).head(room).await.map_err(Fault::from)?.next,
+                None => break,
+            };
             drop(transaction);
+            is_first = false;
+            if first > from {
+                let last = InboxPosition(first.0 - 1);
+                self.sender.send(Ok(lost(room, last))).await.map_err(|_| Stop::Gone)?;
+                self.places.insert(room.clone(), first);
+            }
             for (position, entry) in page {
                 let event = self.event(room, position, entry);
                 self.sender.send(Ok(event)).await.map_err(|_| Stop::Gone)?;
@@ -191,7 +201,9 @@ impl Stream {
             seq: entry.seq.0,
             message: entry.message,
             key_package_refs: Vec::new(),
+            rejoin: false,
         };
+        event.rejoin = entry.welcome.is_none() && event.message.is_empty();
         if let Some(to) = entry.welcome {
             let mine = to.into_iter().filter(|to| to.client == self.client);
             event.key_package_refs = mine.map(|to| to.reference).collect();
@@ -200,6 +212,16 @@ impl Stream {
             }
         }
         event
+    }
+}
+
+/// What the client is told instead of the entries up to `last`, which are gone.
+fn lost(room: &RoomUri, last: InboxPosition) -> Event {
+    Event {
+        room: room.as_str().to_owned(),
+        position: last.0,
+        rejoin: true,
+        ..Event::default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{Chain, Seq};
+use ledger::{Chain, Millis, Seq};
 use mimi::{ClientUri, RoomUri};
 
 use crate::Follower;
@@ -11,14 +11,17 @@ use crate::Follower;
 pub(crate) type Grown = BTreeMap<RoomUri, Vec<ClientUri>>;
 
 /// What one transaction found; told only when it is durable.
-#[derive(Default)]
 pub(crate) struct Findings {
+    /// When the transaction was tried.
+    pub(crate) at: Millis,
     pub(crate) grown: Grown,
     pub(crate) stored: u64,
     pub(crate) repeats: u64,
     /// Gaps that may be none: something came meanwhile whose number is not known.
     pub(crate) unverified: u64,
     pub(crate) alarms: Vec<Alarm>,
+    /// Times that a room's clients are told to join it again.
+    pub(crate) losses: u64,
 }
 
 /// A hub contradicts what it showed before, and what it showed each time.
@@ -33,6 +36,18 @@ pub(crate) struct Alarm {
 }
 
 impl Follower {
+    pub(crate) fn findings(&self) -> Findings {
+        Findings {
+            at: Millis((self.clock)()),
+            grown: Grown::new(),
+            stored: 0,
+            repeats: 0,
+            unverified: 0,
+            alarms: Vec::new(),
+            losses: 0,
+        }
+    }
+
     pub(crate) fn tell(&self, findings: Findings) {
         for (room, clients) in findings.grown {
             self.wake.all(room, clients);
@@ -40,6 +55,7 @@ impl Follower {
         self.metrics.delivered("stored", findings.stored);
         self.metrics.delivered("repeat", findings.repeats);
         self.metrics.delivered("unverified", findings.unverified);
+        self.metrics.lost(findings.losses);
         for alarm in findings.alarms {
             let Alarm {
                 reason,

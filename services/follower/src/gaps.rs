@@ -1,7 +1,7 @@
 //! What a room lacks, filled with what its hub answered, and heads that hubs signed. Every entry is checked against the
 //! chain before it is stored; nothing here asks anybody.
 
-use ledger::follower::Inboxes;
+use ledger::follower::{InboxHead, Inboxes};
 use ledger::{Chain, Seq};
 use mimi::catch_up::RoomHead;
 use mimi::limits::HEADS_MAX;
@@ -9,8 +9,8 @@ use mimi::notify::FanoutMessage;
 use mimi::{Decode as _, Encode as _, Provider, RoomUri};
 use store::Transaction;
 
-use crate::deliver::{Entry, acceptable, fitting, store_entry};
-use crate::findings::{Alarm, Findings};
+use crate::deliver::{Entry, acceptable, fitting, store_entry, store_loss};
+use crate::findings::Alarm;
 use crate::limits::{DELIVERY_ITEMS_MAX, ROOMS_LISTED_MAX};
 use crate::{Body, Fault, Follower, Item};
 
@@ -34,6 +34,8 @@ pub struct FollowedRoom {
     pub chain: Chain,
     /// The last head that its hub signed and that was kept.
     pub head: Option<RoomHead>,
+    /// Up to here entries are known to be lost; 0: none are.
+    pub lost: Seq,
 }
 
 impl Follower {
@@ -79,7 +81,7 @@ impl Follower {
             .database
             .run(|mut transaction| async move {
                 let open = &mut transaction;
-                let mut findings = Findings::default();
+                let mut findings = self.findings();
                 let mut head = Inboxes(open).head(room).await?;
                 let mut broken = false;
                 for (item, message) in batch.iter().filter(|(item, _)| item.seq > Seq(0)) {
@@ -123,6 +125,33 @@ impl Follower {
         Ok(filled)
     }
 
+    /// The hub does not have the room's entries up to `until` any more that are lacking here: whoever follows the room is
+    /// told, in its place among the entries, to join again. Once for each loss.
+    ///
+    /// # Errors
+    /// The hub is not the room's, or the store does not serve.
+    pub async fn lose(&self, hub: &Provider, room: &RoomUri, until: Seq) -> Result<(), Fault> {
+        if room.provider() != hub {
+            return Err(Fault::Forbidden("the room has another hub"));
+        }
+        let findings = self
+            .database
+            .run(|mut transaction| async move {
+                let open = &mut transaction;
+                let mut findings = self.findings();
+                let mut head = Inboxes(open).head(room).await?;
+                let is_followed = head != InboxHead::default();
+                if is_followed && until > head.seq && until > head.lost {
+                    store_loss(open, room, &mut head, until, &mut findings);
+                    Inboxes(open).put_head(room, &head);
+                }
+                Ok::<_, Fault>((transaction, findings))
+            })
+            .await?;
+        self.tell(findings);
+        Ok(())
+    }
+
     /// Keeps heads that hubs signed, whoever verified them: the last one of each room that has an inbox here. One that
     /// contradicts what the room has, or the one kept before, is an alarm, and does not take its place.
     ///
@@ -147,7 +176,7 @@ impl Follower {
             .database
             .run(|mut transaction| async move {
                 let open = &mut transaction;
-                let mut findings = Findings::default();
+                let mut findings = self.findings();
                 let inbox = Inboxes(open).head(room).await?;
                 let kept = kept_head(open, room).await?;
                 let signed = (Seq(head.seq), Chain(head.chain));
@@ -174,15 +203,20 @@ impl Follower {
         Ok(())
     }
 
-    /// The rooms that have inboxes here, those after `after`, up to `max` and to [`ROOMS_LISTED_MAX`]; and whether there may
+    /// The rooms that have inboxes here, of `hub` or of all, those after `after`, up to `max` and to [`ROOMS_LISTED_MAX`]; and whether there may
     /// be more.
     ///
     /// # Errors
     /// The store does not serve.
-    pub async fn rooms(&self, after: Option<&RoomUri>, max: usize) -> Result<(Vec<FollowedRoom>, bool), Fault> {
+    pub async fn rooms(
+        &self,
+        hub: Option<&Provider>,
+        after: Option<&RoomUri>,
+        max: usize,
+    ) -> Result<(Vec<FollowedRoom>, bool), Fault> {
         let max = max.clamp(1, ROOMS_LISTED_MAX);
         let mut transaction = self.database.begin();
-        let found = Inboxes(&mut transaction).rooms(after, max).await?;
+        let found = Inboxes(&mut transaction).rooms(hub, after, max).await?;
         let more = found.len() == max;
         let mut rooms = Vec::with_capacity(found.len());
         for (room, inbox) in found {
@@ -192,6 +226,7 @@ impl Follower {
                 seq: inbox.seq,
                 chain: inbox.chain,
                 head,
+                lost: inbox.lost,
             });
         }
         Ok((rooms, more))

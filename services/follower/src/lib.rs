@@ -22,6 +22,7 @@ mod pseudonyms;
 mod query;
 mod serve;
 pub mod service;
+mod trimmer;
 mod upload;
 mod verdict;
 mod wake;
@@ -38,6 +39,7 @@ pub use events::{Acks, Events};
 pub use gaps::{Filled, FollowedRoom};
 pub use pseudonyms::Pseudonymous;
 pub use serve::{serve, work, work_on};
+pub use trimmer::Keeping;
 
 /// Milliseconds since the UNIX epoch.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;

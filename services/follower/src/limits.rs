@@ -45,6 +45,9 @@ pub const STREAM_EVENTS_MAX: usize = 64;
 /// Octets of inbox entries that one stream reads at once.
 pub const STREAM_PAGE_BYTES: usize = 256 * 1_024;
 
+/// Between two pages of rooms whose inboxes are trimmed.
+pub const TRIM_BREATH: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// Wake-ups that wait for a slow stream; past that it looks at everything again.
 pub const WAKES_MAX: usize = 1_024;
 

@@ -1,5 +1,6 @@
 //! What the follower counts. Labels are fixed words, or a provider that has shown who it is; never a room, a user or a client.
 
+use ledger::follower::InboxTrimmed;
 use mimi::Provider;
 use opentelemetry::metrics::{Counter, UpDownCounter};
 use opentelemetry::{KeyValue, global};
@@ -11,6 +12,10 @@ pub(crate) struct Metrics {
     deliveries: Counter<u64>,
     /// A hub contradicts itself; `reason` is `gap`, `chain`, `bytes`, `head`. Somebody must look.
     alarms: Counter<u64>,
+    /// Times that the clients of a room were told to join it again, since the hub's entries for it are lost.
+    losses: Counter<u64>,
+    /// Entries taken out of inboxes; `outcome` is `acknowledged`, or `unread` where some client had not acknowledged them.
+    trimmed: Counter<u64>,
     /// KeyPackages given away; `outcome` is `given`, `exhausted`, `incompatible`, `repeat`, `refused`.
     claims: Counter<u64>,
     /// Entries of consent from other users; `outcome` is `noted`, `nothing`, `dropped` (nobody's, or too many).
@@ -30,6 +35,8 @@ impl Metrics {
                 .with_unit("{entry}")
                 .build(),
             alarms: meter.u64_counter("nave.follower.alarms").with_unit("{alarm}").build(),
+            losses: meter.u64_counter("nave.follower.losses").with_unit("{room}").build(),
+            trimmed: meter.u64_counter("nave.follower.trimmed").with_unit("{entry}").build(),
             claims: meter
                 .u64_counter("nave.follower.claims")
                 .with_unit("{key_package}")
@@ -49,6 +56,17 @@ impl Metrics {
 
     pub(crate) fn alarm(&self, reason: &'static str) {
         self.alarms.add(1, &[KeyValue::new("reason", reason)]);
+    }
+
+    pub(crate) fn lost(&self, count: u64) {
+        self.losses.add(count, &[]);
+    }
+
+    pub(crate) fn trimmed(&self, trimmed: &InboxTrimmed) {
+        let acknowledged = trimmed.entries - trimmed.unread;
+        self.trimmed
+            .add(acknowledged, &[KeyValue::new("outcome", "acknowledged")]);
+        self.trimmed.add(trimmed.unread, &[KeyValue::new("outcome", "unread")]);
     }
 
     pub(crate) fn consented(&self, outcome: &'static str) {

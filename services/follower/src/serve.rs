@@ -46,8 +46,16 @@ pub async fn work_on(
         .with_others(config.store.is_shared());
     started.open();
     tracing::info!(domain = %config.domain, listen = %config.listen, "serving");
+    let trimmer = follower.clone();
+    let keeping = stop
+        .clone()
+        .run_until_cancelled_owned(async move { trimmer.keep(config.retention.into()).await });
+    let keeping = tokio::spawn(keeping);
     let routes = Routes::new(service::server(follower));
     cluster.serve(listener, routes, &[Tier::Edge, Tier::Hub], stop).await;
+    if let Err(error) = keeping.await {
+        tracing::error!(%error, "the trimmer ended badly");
+    }
     database.close().await;
     Ok(())
 }

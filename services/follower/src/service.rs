@@ -13,8 +13,8 @@ use proto::follower::follower_server::{Follower as Service, FollowerServer};
 use proto::follower::{
     ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivered, Delivery, Done, Event, EventAck,
     EventsRequest, FillRequest, FillResponse, FollowRequest, Granted, KeepHeadsRequest, ListConsentsRequest,
-    ListConsentsResponse, ListHeadsRequest, ListHeadsResponse, NotifyRequest, Open, PositionRequest, Profile,
-    Pseudonym, PseudonymAnswer, PseudonymousKeyPackage, QueryRequest, QueryResponse, ReadProfileRequest,
+    ListConsentsResponse, ListHeadsRequest, ListHeadsResponse, LoseRequest, NotifyRequest, Open, PositionRequest,
+    Profile, Pseudonym, PseudonymAnswer, PseudonymousKeyPackage, QueryRequest, QueryResponse, ReadProfileRequest,
     SayConsentRequest, SayConsentResponse, SetProfileRequest, UploadRequest, UploadResponse, events_request,
 };
 use proto::link::{Position, item};
@@ -121,16 +121,25 @@ impl Service for Rpc {
         }))
     }
 
+    async fn lose(&self, request: Request<LoseRequest>) -> Answer<Done> {
+        let LoseRequest { hub, room, until } = request.into_inner();
+        self.0
+            .lose(&parse(&hub, "hub")?, &parse(&room, "room")?, Seq(until))
+            .await?;
+        Ok(Response::new(Done {}))
+    }
+
     async fn keep_heads(&self, request: Request<KeepHeadsRequest>) -> Answer<Done> {
         self.0.keep_heads(&catch_up::heads(request.get_ref())?).await?;
         Ok(Response::new(Done {}))
     }
 
     async fn list_heads(&self, request: Request<ListHeadsRequest>) -> Answer<ListHeadsResponse> {
-        let ListHeadsRequest { after, max } = request.into_inner();
+        let ListHeadsRequest { after, max, hub } = request.into_inner();
+        let hub = (!hub.is_empty()).then(|| parse(&hub, "hub")).transpose()?;
         let after = (!after.is_empty()).then(|| parse(&after, "room")).transpose()?;
         let max = usize::try_from(max).unwrap_or(usize::MAX);
-        let (rooms, more) = self.0.rooms(after.as_ref(), max).await?;
+        let (rooms, more) = self.0.rooms(hub.as_ref(), after.as_ref(), max).await?;
         Ok(Response::new(catch_up::listed(rooms, more)))
     }
 

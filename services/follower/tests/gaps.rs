@@ -44,7 +44,7 @@ fn gap(have: u64, until: u64) -> Option<Gap> {
 }
 
 async fn stands(follower: &Follower) -> (u64, Chain) {
-    let (rooms, more) = follower.rooms(None, 9).await.unwrap();
+    let (rooms, more) = follower.rooms(None, None, 9).await.unwrap();
     assert!(rooms.len() <= 1 && !more);
     rooms
         .first()
@@ -182,7 +182,7 @@ async fn b_1_the_last_signed_head_is_kept_and_none_that_contradicts_what_is_know
     let (_, items) = history(6);
     deliver(&follower, &items[..4]).await;
     let kept = async || {
-        let (rooms, _) = follower.rooms(None, 9).await.unwrap();
+        let (rooms, _) = follower.rooms(None, None, 9).await.unwrap();
         rooms[0].head.as_ref().map(|head| head.seq)
     };
     let chain = |seq: usize| items[seq - 1].chain;
@@ -200,7 +200,7 @@ async fn b_1_the_last_signed_head_is_kept_and_none_that_contradicts_what_is_know
         follower.keep_heads(std::slice::from_ref(&head)).await.unwrap();
         assert_eq!(kept().await, Some(expected), "{head:?}");
     }
-    let (rooms, _) = follower.rooms(None, 9).await.unwrap();
+    let (rooms, _) = follower.rooms(None, None, 9).await.unwrap();
     assert_eq!(rooms[0].head, Some(head(6, chain(6))));
     assert!(follower.keep_heads(&vec![head(6, chain(6)); 101]).await.is_err());
 }

@@ -11,11 +11,12 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use ledger::{LedgerId, Offset, Shown};
 use link::{Fanout, Framed, LinkError};
-use mimi::{Provider, RoomUri};
-use peer::{Answer, Peers, succeeded};
+use mimi::catch_up::EntriesExpired;
+use mimi::{Encode as _, Provider, RoomUri};
+use peer::{Answer, Endpoint, PeerError, Peers, succeeded};
 use proto::follower::follower_client::FollowerClient;
 use proto::follower::{Delivery, PositionRequest};
-use proto::link::{Deliver, Item};
+use proto::link::{Call, Deliver, Item};
 use route::ShardId;
 use tonic::transport::Channel;
 
@@ -181,6 +182,35 @@ impl Transport for Carrier {
         }
         self.metrics.delivered_by("https");
         self.notify(to, items).await
+    }
+
+    /// Our own follower sees by the next entry of each room what it lacks.
+    async fn tell_expired(&self, to: &Provider, shard: ShardId) -> Result<(), Failure> {
+        if *to == self.us {
+            return Ok(());
+        }
+        let notice = EntriesExpired {
+            ledger: self.ledger.0,
+            shard: shard.0,
+        };
+        let call = Call {
+            endpoint: Endpoint::EntriesExpired.name().to_owned(),
+            target: to.as_str().to_owned(),
+            body: notice.encode().into(),
+        };
+        let answer = match self.peers.request(to, call).await {
+            Ok(answer) => answer,
+            Err(PeerError::NoEndpoint(_)) => return Ok(()),
+            Err(error) => return Err(Failure::new(error.to_string())),
+        };
+        // It may not know what it is asked, and then sees by the next entries what it lacks.
+        if succeeded(&answer) || matches!(answer.status, 400 | 404 | 405) {
+            return Ok(());
+        }
+        Err(Failure {
+            retry_after: retry_after(&answer),
+            why: format!("x-entriesExpired answered {}", answer.status),
+        })
     }
 
     fn heard_from(&self, follower: &Provider) {

@@ -3,14 +3,13 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context;
 use mimi::{Encode as _, Provider};
 use serde::Deserialize;
 use stores::{Flags, Store};
-use tier::ClusterFiles;
 use tier::provider::{self, Files, Peer, read};
+use tier::{ClusterFiles, Retention};
 
 use crate::HubKeys;
 
@@ -66,29 +65,6 @@ pub struct Config {
     pub telemetry: daemon::telemetry::Options,
 }
 
-/// How long the log of the rooms is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Retention {
-    /// Seconds for which an entry is kept at least, after it was accepted, once every follower has acknowledged it.
-    pub acknowledged_s: u64,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            acknowledged_s: 24 * 60 * 60,
-        }
-    }
-}
-
-impl Retention {
-    /// As the hub's options say it.
-    pub fn acknowledged(self) -> Duration {
-        Duration::from_secs(self.acknowledged_s)
-    }
-}
-
 const fn one() -> u32 {
     1
 }
@@ -112,6 +88,7 @@ impl Config {
         provider::beside(file, config.tls.paths());
         provider::beside(file, config.cluster.paths());
         provider::beside(file, config.peers.iter_mut().map(|peer| &mut peer.roots));
+        config.retention.check(file)?;
         provider::check_peers(file, &config.domain, &config.peers)?;
         Ok(config)
     }

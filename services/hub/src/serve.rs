@@ -100,6 +100,8 @@ pub async fn work_on(
         options: Options {
             minimal_metadata: config.minimal_metadata,
             retention: Some(config.retention.acknowledged()),
+            regardless: Some(config.retention.regardless()),
+            trim_every: config.retention.every(),
             ..Options::default()
         },
     });

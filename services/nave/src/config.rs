@@ -36,7 +36,7 @@ pub struct Config {
     pub minimal_metadata: bool,
     /// How long what was delivered is kept.
     #[serde(default)]
-    pub retention: nave_hub::config::Retention,
+    pub retention: tier::Retention,
     /// Local users and their tokens.
     #[serde(default)]
     pub users: Vec<User>,
@@ -75,6 +75,7 @@ impl Config {
     pub fn load(file: &Path) -> anyhow::Result<Self> {
         let mut config: Self = daemon::config::load(Some(file), daemon::config::NoFlags {})?;
         provider::beside(file, config.paths());
+        config.retention.check(file)?;
         check_users(file, &config.domain, &config.users)?;
         provider::check_peers(file, &config.domain, &config.peers)?;
         Ok(config)

@@ -142,9 +142,11 @@ hub_key = "hub.key"
 # draft leaves the management of their keys open: what is stored for them may change.
 minimal_metadata = {minimal_metadata}
 
-# For how many seconds an entry stays in the log of this hub's rooms, at least, once every follower has acknowledged it.
+# For how many seconds an entry stays in the log of this hub's rooms, and in the inboxes of its own users' clients: at least,
+# once everybody has acknowledged it; and where somebody has not, who is told then to join the room again.
 [retention]
 acknowledged_s = 86_400
+regardless_s = 2_592_000
 
 # The certificate that other providers see. It must name `domain`. Read again when the files change.
 [tls]

@@ -113,6 +113,9 @@ impl Running {
         let by = |peer: &Provider| links.way(peer);
         let follower = Follower::new(provider.clone(), database.clone(), Follower::system_clock())
             .with_minimal_metadata(config.minimal_metadata);
+        let (trimmer, retention) = (follower.clone(), config.retention);
+        let keeping = async move { trimmer.keep(retention.into()).await };
+        tokio::spawn(inner.clone().run_until_cancelled_owned(keeping));
         let follower = memory::serve(
             Server::builder().add_service(nave_follower::service::server(follower)),
             inner.clone(),
@@ -133,6 +136,8 @@ impl Running {
             options: nave_hub::Options {
                 minimal_metadata: config.minimal_metadata,
                 retention: Some(config.retention.acknowledged()),
+                regardless: Some(config.retention.regardless()),
+                trim_every: config.retention.every(),
                 ..nave_hub::Options::default()
             },
         });

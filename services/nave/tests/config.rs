@@ -171,11 +171,21 @@ fn the_log_is_kept_for_a_day_unless_the_configuration_says_otherwise() {
     let root = tempfile::tempdir().unwrap();
     let path = plan(root.path(), "a").carry_out().unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
-    let day = "[retention]\nacknowledged_s = 86_400\n";
+    let day = "[retention]\nacknowledged_s = 86_400\nregardless_s = 2_592_000\n";
     assert!(text.contains(day), "{text}");
-    for (table, seconds) in [(day, 86_400), ("", 86_400), ("[retention]\nacknowledged_s = 60\n", 60)] {
+    let month = 30 * 86_400;
+    for (table, seconds, regardless) in [
+        (day, 86_400, month),
+        ("", 86_400, month),
+        ("[retention]\nacknowledged_s = 60\n", 60, month),
+        ("[retention]\nacknowledged_s = 0\nregardless_s = 1\n", 0, 1),
+    ] {
         std::fs::write(&path, text.replace(day, table)).unwrap();
         let retention = Config::load(&path).unwrap().retention;
-        assert_eq!(retention.acknowledged().as_secs(), seconds, "{table}");
+        let kept = (retention.acknowledged().as_secs(), retention.regardless().as_secs());
+        assert_eq!(kept, (seconds, regardless), "{table}");
     }
+    std::fs::write(&path, text.replace(day, "[retention]\nregardless_s = 86_400\n")).unwrap();
+    let error = format!("{:#}", Config::load(&path).unwrap_err());
+    assert!(error.contains("retention.regardless_s must be above"), "{error}");
 }

@@ -32,6 +32,18 @@ pub struct JoinKeys {
     identity_key: Option<IdentityKey>,
 }
 
+/// As whom a client was in a room that it lost.
+pub struct Lost {
+    identity: Arc<Identity>,
+    identity_key: Option<IdentityKey>,
+}
+
+impl fmt::Debug for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lost").finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for JoinKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinKeys")
@@ -80,6 +92,31 @@ impl Member {
         let Invitation { room, suite, key } = invitation;
         let identity = Arc::new(self.under(pseudonym, *suite, key)?);
         self.ask_group_info(room, *suite, identity, Some(key.clone()), None)
+    }
+
+    /// The same for a room that this client was in, as whom it was there.
+    ///
+    /// # Errors
+    /// As [`Member::group_info_request`].
+    pub fn group_info_request_again(
+        &self,
+        room: &RoomUri,
+        suite: Ciphersuite,
+        lost: &Lost,
+    ) -> Result<(Bytes, JoinKeys), MemberError> {
+        self.ask_group_info(room, suite, lost.identity.clone(), lost.identity_key.clone(), None)
+    }
+
+    /// Entries of the room are lost: forgets it, and says as whom this client was in it; `None`: it was not. Its leaf stays
+    /// until it has joined again ([`Member::group_info_request_again`], [`Member::join_by_external_commit`]).
+    pub fn lose(&mut self, room: &RoomUri) -> Option<Lost> {
+        let state = self.rooms.get(room)?;
+        let lost = Lost {
+            identity: state.identity.clone(),
+            identity_key: state.identity_key.clone(),
+        };
+        self.forget(room);
+        Some(lost)
     }
 
     fn ask_group_info(

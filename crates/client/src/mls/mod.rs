@@ -37,7 +37,7 @@ pub use content::{Content, Outgoing, Said};
 pub use frank::Franked;
 pub use handshake::Answered;
 pub use identity::{CIPHERSUITE, CIPHERSUITES, POST_QUANTUM};
-pub use join::JoinKeys;
+pub use join::{JoinKeys, Lost};
 pub use profile::{ADMIN, BANNED, MODERATOR, ORDINARY, RoomProfile};
 pub use pseudonym::{Invitation, Linked};
 pub use receive::{Message, Received};

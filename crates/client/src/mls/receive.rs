@@ -64,6 +64,8 @@ pub enum Received {
     },
     /// A commit that takes this client out of the room.
     Removed,
+    /// Entries of the room are lost on their way to this client, which has to join it again.
+    Lost,
     /// It had its effect before.
     Duplicate,
     /// For others, or from before this client was in the room.

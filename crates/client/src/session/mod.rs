@@ -9,6 +9,7 @@ mod contacts;
 mod messages;
 mod pseudonyms;
 mod reader;
+mod rejoin;
 mod retry;
 
 use std::collections::BTreeMap;
@@ -287,46 +288,11 @@ impl Session {
         let deadline = shared.deadline();
         let _turn = shared.turn(room).await;
         persist(deadline, || shared.api.follow(&shared.client, room)).await?;
-        let joined = self.join_once_followed(room, role, ask, deadline).await;
+        let joined = shared.join_once_followed(room, role, ask, deadline).await;
         if joined.is_err() && shared.member().epoch(room).is_none() {
             let _ = shared.api.unfollow(&shared.client, room).await;
         }
         joined
-    }
-
-    async fn join_once_followed(
-        &self,
-        room: &RoomUri,
-        role: Option<u32>,
-        ask: impl Fn(&Member, Ciphersuite) -> Result<(Bytes, JoinKeys), MemberError>,
-        deadline: Instant,
-    ) -> Result<u64, SessionError> {
-        let shared = &self.shared;
-        let mut suite = CIPHERSUITE;
-        loop {
-            let (request, keys) = ask(&shared.member(), suite)?;
-            let response = persist(deadline, || {
-                shared.api.group_info(&shared.client, room, request.clone())
-            })
-            .await?;
-            let made = shared.member().join_by_external_commit(&response, &keys, role);
-            let body = match made {
-                // Only the GroupInfo tells; the hub answers with the key of the suite that it is asked in.
-                Err(MemberError::OtherSuite(other)) if suite == CIPHERSUITE => {
-                    suite = other;
-                    continue;
-                }
-                made => made?,
-            };
-            match shared.settle(room, body, deadline).await? {
-                Answered::Accepted(time) => return Ok(time),
-                Answered::WrongEpoch(_) if Instant::now() < deadline => {}
-                Answered::WrongEpoch(_) => return Err(SessionError::TimedOut),
-                Answered::NotAllowed(why) | Answered::InvalidProposal(why) => {
-                    return Err(SessionError::NotAllowed(why));
-                }
-            }
-        }
     }
 
     /// Undoes a handshake that was never answered: after [`ApiError::Unreachable`], when it is certain that the hub does

@@ -72,7 +72,7 @@ fn take(shared: &Arc<Shared>, positions: &mut Positions, event: Event) -> Vec<Ha
         tracing::warn!(client = %shared.client, room = event.room, "an event of no room");
         return Vec::new();
     };
-    if !is_next(shared, positions, &room, &event) || event.message.is_empty() {
+    if !is_next(shared, positions, &room, &event) || (event.message.is_empty() && !event.rejoin) {
         // Seen before, or for other clients of this provider.
         return Vec::new();
     }
@@ -87,6 +87,10 @@ fn take(shared: &Arc<Shared>, positions: &mut Positions, event: Event) -> Vec<Ha
         });
     };
     match FanoutMessage::decode_shared(&event.message) {
+        _ if event.rejoin => {
+            happened(0, Received::Lost);
+            rejoin(shared, &room);
+        }
         Err(error) => happened(0, Received::Undecryptable(error.to_string())),
         Ok(fanout) => {
             let mut next = Some(fanout);
@@ -102,8 +106,8 @@ fn take(shared: &Arc<Shared>, positions: &mut Positions, event: Event) -> Vec<Ha
 
 /// Whether an event is one that was not taken yet; counts what is missing before it.
 fn is_next(shared: &Arc<Shared>, positions: &mut Positions, room: &RoomUri, event: &Event) -> bool {
-    // A Welcome for this client begins the room anew: what came before it is not this client's.
-    let begins = !event.key_package_refs.is_empty();
+    // A Welcome for this client begins the room anew: what came before it is not this client's. What is lost is told.
+    let begins = !event.key_package_refs.is_empty() || event.rejoin;
     if let Some(last) = positions.get(room).filter(|last| !begins || event.position <= **last) {
         if event.position <= *last {
             return false;
@@ -129,6 +133,19 @@ fn receive(shared: &Arc<Shared>, room: &RoomUri, fanout: &FanoutMessage) -> Rece
         leave_again(shared, room);
     }
     received
+}
+
+/// Joins a room again of which entries are lost, beside the reading.
+fn rejoin(shared: &Arc<Shared>, room: &RoomUri) {
+    let Some(lost) = shared.member().lose(room) else {
+        return;
+    };
+    let (shared, room) = (shared.clone(), room.clone());
+    tokio::spawn(async move {
+        if let Err(error) = shared.rejoin(&room, &lost).await {
+            tracing::warn!(client = %shared.client, %room, %error, "not in the room any more, of which entries are lost");
+        }
+    });
 }
 
 /// Commits what is pending, if that is for this client, beside the reading.

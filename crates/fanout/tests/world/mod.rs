@@ -45,6 +45,10 @@ pub struct Paper {
     pub stuck: BTreeSet<u64>,
     /// Takes nothing, and asks for so much time.
     pub busy: Option<Duration>,
+    /// Cannot be told that something is lost.
+    pub deaf: bool,
+    /// How much had arrived each time that it was told.
+    pub told: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +82,16 @@ impl Transport for Papers {
         } else {
             Ok(paper.position.map(Offset))
         }
+    }
+
+    async fn tell_expired(&self, to: &Provider, _shard: ShardId) -> Result<(), Failure> {
+        let mut papers = self.of();
+        let paper = papers.entry(to.clone()).or_default();
+        if paper.down || paper.deaf {
+            return Err(Failure::new("deaf"));
+        }
+        paper.told.push(paper.arrived.len());
+        Ok(())
     }
 
     async fn deliver(&self, to: &Provider, _shard: ShardId, items: &[Due]) -> Result<Acknowledged, Failure> {

@@ -208,6 +208,7 @@ impl ShardActor {
             tenure: tenure.clone(),
             clock: self.served.clock.clone(),
             retention,
+            regardless: options.regardless,
             every: options.trim_every,
             metrics: self.served.metrics.clone(),
         });

@@ -61,6 +61,8 @@ type Arrived = Vec<(ShardId, Offset, RoomUri, Bytes, Shown)>;
 pub struct Papers {
     arrived: Mutex<BTreeMap<Provider, Arrived>>,
     pub down: Mutex<bool>,
+    /// Who was told that something is lost.
+    pub told: Mutex<Vec<Provider>>,
 }
 
 impl Papers {
@@ -93,6 +95,14 @@ impl Papers {
 impl Transport for Papers {
     async fn position(&self, _to: &Provider, _shard: ShardId) -> Result<Option<Offset>, Failure> {
         Ok(None)
+    }
+
+    async fn tell_expired(&self, to: &Provider, _shard: ShardId) -> Result<(), Failure> {
+        if *self.down.lock().unwrap() {
+            return Err(Failure::new("down"));
+        }
+        self.told.lock().unwrap().push(to.clone());
+        Ok(())
     }
 
     async fn deliver(&self, to: &Provider, shard: ShardId, items: &[Due]) -> Result<Acknowledged, Failure> {

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use mimi::{ClientUri, Provider, RoomUri};
 use prost::Message;
-use room::{Chain, Digest, Seq};
+use room::{Chain, Digest, Millis, Seq};
 use route::ShardId;
 use store::{Bounds, Isolation, KeyRange, Transaction};
 
@@ -36,6 +36,10 @@ pub struct InboxHead {
     pub chain: Chain,
     /// Entries stored since then of which the hub's seq is not known, or does not follow: `seq` is behind by some.
     pub unnumbered: u64,
+    /// Up to here the hub's entries are known to be lost, and clients were told; 0: none are.
+    pub lost: Seq,
+    /// Entries up to this one may have left the inbox, and whether their octets are known is not known any more.
+    pub forgotten: Seq,
 }
 
 impl Default for InboxHead {
@@ -45,6 +49,8 @@ impl Default for InboxHead {
             seq: Seq(0),
             chain: Chain::default(),
             unnumbered: 0,
+            lost: Seq(0),
+            forgotten: Seq(0),
         }
     }
 }
@@ -63,10 +69,17 @@ pub struct WelcomeFor {
 pub struct InboxEntry {
     /// The hub's seq; 0 when the transport did not carry it.
     pub seq: Seq,
-    /// FanoutMessage.
+    /// FanoutMessage; empty: entries are lost here, and whoever reads this has to join the room again.
     pub message: Bytes,
     /// For a Welcome, the clients it is for: only they are shown it. None: everybody is.
     pub welcome: Option<Vec<WelcomeFor>>,
+}
+
+impl InboxEntry {
+    /// Entries are lost here.
+    pub fn is_loss(&self) -> bool {
+        self.message.is_empty()
+    }
 }
 
 /// A client follows a room.
@@ -88,6 +101,10 @@ struct HeadRow {
     chain: Bytes,
     #[prost(uint64, tag = "4")]
     unnumbered: u64,
+    #[prost(uint64, tag = "5")]
+    lost: u64,
+    #[prost(uint64, tag = "6")]
+    forgotten: u64,
 }
 
 impl TryFrom<HeadRow> for InboxHead {
@@ -100,6 +117,8 @@ impl TryFrom<HeadRow> for InboxHead {
             seq: Seq(row.seq),
             chain: Chain(chain.map_err(|_| FollowerError::Damaged("not a chain"))?),
             unnumbered: row.unnumbered,
+            lost: Seq(row.lost),
+            forgotten: Seq(row.forgotten),
         })
     }
 }
@@ -112,15 +131,18 @@ struct SignedRow {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct EntryRow {
+pub(super) struct EntryRow {
     #[prost(uint64, tag = "1")]
-    seq: u64,
+    pub(super) seq: u64,
     #[prost(bytes = "bytes", tag = "2")]
-    message: Bytes,
+    pub(super) message: Bytes,
     #[prost(bool, tag = "3")]
     is_welcome: bool,
     #[prost(message, repeated, tag = "4")]
     welcome: Vec<WelcomeRow>,
+    /// When it was stored; 0: before that was written down.
+    #[prost(uint64, tag = "5")]
+    pub(super) stored: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -133,9 +155,9 @@ struct WelcomeRow {
 
 /// A place in an inbox, or an offset: one number.
 #[derive(Clone, PartialEq, Message)]
-struct NumberRow {
+pub(super) struct NumberRow {
     #[prost(uint64, tag = "1")]
-    number: u64,
+    pub(super) number: u64,
 }
 
 /// The inbox rows, in one transaction.
@@ -151,16 +173,17 @@ impl Inboxes<'_> {
         value::decode::<HeadRow>(&octets)?.try_into()
     }
 
-    /// The rooms that have inboxes, up to `limit`, those after `after`, and where each inbox stands.
+    /// The rooms that have inboxes, of `hub` or of all, up to `limit`, those after `after`, and where each inbox stands.
     pub async fn rooms(
         &self,
+        hub: Option<&Provider>,
         after: Option<&RoomUri>,
         limit: usize,
     ) -> Result<Vec<(RoomUri, InboxHead)>, FollowerError> {
         let prefix = keys::heads();
-        let mut range = prefix.prefix();
+        let mut range = hub.map_or_else(keys::heads, keys::heads_of).prefix();
         if let Some(after) = after {
-            range.begin = [&keys::head(after)[..], &[0]].concat().into();
+            range.begin = range.begin.max([&keys::head(after)[..], &[0]].concat().into());
         }
         let rows = self.0.snapshot_range(range, limit, false).await?;
         let room = |(key, octets): (Bytes, Bytes)| {
@@ -193,12 +216,14 @@ impl Inboxes<'_> {
             seq: head.seq.0,
             chain,
             unnumbered: head.unnumbered,
+            lost: head.lost.0,
+            forgotten: head.forgotten.0,
         };
         self.0.set(keys::head(room), value::encode(&row));
     }
 
-    /// Writes an entry, and that its octets are known.
-    pub fn put(&mut self, room: &RoomUri, position: InboxPosition, digest: &Digest, entry: &InboxEntry) {
+    /// Writes an entry, when it was stored, and that its octets are known.
+    pub fn put(&mut self, room: &RoomUri, position: InboxPosition, digest: &Digest, at: Millis, entry: &InboxEntry) {
         let welcome = entry.welcome.iter().flatten().map(|to| WelcomeRow {
             client: to.client.as_str().to_owned(),
             reference: to.reference.clone(),
@@ -208,15 +233,29 @@ impl Inboxes<'_> {
             message: entry.message.clone(),
             is_welcome: entry.welcome.is_some(),
             welcome: welcome.collect(),
+            stored: at.0,
         };
-        let octets = value::encode(&row);
+        self.put_row(room, position, &row);
+        let number = NumberRow { number: position.0 };
+        self.0.set(keys::known(room, digest), value::encode(&number));
+    }
+
+    /// Writes that entries are lost here.
+    pub fn put_loss(&mut self, room: &RoomUri, position: InboxPosition, at: Millis) {
+        let row = EntryRow {
+            stored: at.0,
+            ..EntryRow::default()
+        };
+        self.put_row(room, position, &row);
+    }
+
+    fn put_row(&mut self, room: &RoomUri, position: InboxPosition, row: &EntryRow) {
+        let octets = value::encode(row);
         for (part, start) in (0..).zip((0..octets.len()).step_by(VALUE_BYTES_MAX)) {
             let end = octets.len().min(start + VALUE_BYTES_MAX);
             self.0
                 .set(keys::entry_part(room, position, part), octets.slice(start..end));
         }
-        let number = NumberRow { number: position.0 };
-        self.0.set(keys::known(room, digest), value::encode(&number));
     }
 
     /// Where an entry with these octets stands, if it was ever written.
@@ -231,6 +270,16 @@ impl Inboxes<'_> {
         from: InboxPosition,
         octets: usize,
     ) -> Result<Vec<(InboxPosition, InboxEntry)>, FollowerError> {
+        let rows = self.entry_rows(room, from, octets).await?.into_iter();
+        rows.map(|(position, row)| Ok((position, row.try_into()?))).collect()
+    }
+
+    pub(super) async fn entry_rows(
+        &self,
+        room: &RoomUri,
+        from: InboxPosition,
+        octets: usize,
+    ) -> Result<Vec<(InboxPosition, EntryRow)>, FollowerError> {
         let prefix = keys::inbox(room).len();
         let mut begin = keys::entry(room, from).into_octets();
         let end = keys::inbox(room).prefix().end;
@@ -270,7 +319,7 @@ impl Inboxes<'_> {
         }
         let decoded = whole
             .into_iter()
-            .map(|(position, octets)| Ok((position, decode_entry(octets.freeze())?)));
+            .map(|(position, octets)| Ok((position, value::decode(&octets.freeze())?)));
         decoded.collect()
     }
 
@@ -310,13 +359,15 @@ impl Inboxes<'_> {
 
     /// The client follows the room and has acknowledged everything before `next`.
     pub fn put_subscription(&mut self, client: &ClientUri, room: &RoomUri, next: InboxPosition) {
-        let row = NumberRow { number: next.0 };
-        self.0.set(keys::subscription(client, room), value::encode(&row));
+        let row = value::encode(&NumberRow { number: next.0 });
+        self.0.set(keys::subscription(client, room), row.clone());
+        self.0.set(keys::follower(room, client.as_str()), row);
     }
 
     /// The client does not follow the room any more.
     pub fn clear_subscription(&mut self, client: &ClientUri, room: &RoomUri) {
         self.0.clear(keys::subscription(client, room));
+        self.0.clear(keys::follower(room, client.as_str()));
     }
 
     /// Up to where a hub's shard is stored: every offset below is.
@@ -343,20 +394,23 @@ impl Inboxes<'_> {
     }
 }
 
-fn decode_entry(octets: Bytes) -> Result<InboxEntry, FollowerError> {
-    let row: EntryRow = value::decode(&octets)?;
-    let welcome = |to: WelcomeRow| {
-        let client = to.client.parse().map_err(|_| FollowerError::Damaged("not a client"))?;
-        Ok(WelcomeFor {
-            client,
-            reference: to.reference,
+impl TryFrom<EntryRow> for InboxEntry {
+    type Error = FollowerError;
+
+    fn try_from(row: EntryRow) -> Result<Self, FollowerError> {
+        let welcome = |to: WelcomeRow| {
+            let client = to.client.parse().map_err(|_| FollowerError::Damaged("not a client"))?;
+            Ok(WelcomeFor {
+                client,
+                reference: to.reference,
+            })
+        };
+        let for_clients: Result<Vec<_>, FollowerError> = row.welcome.into_iter().map(welcome).collect();
+        let for_clients = for_clients?;
+        Ok(Self {
+            seq: Seq(row.seq),
+            message: row.message,
+            welcome: row.is_welcome.then_some(for_clients),
         })
-    };
-    let for_clients: Result<Vec<_>, FollowerError> = row.welcome.into_iter().map(welcome).collect();
-    let for_clients = for_clients?;
-    Ok(InboxEntry {
-        seq: Seq(row.seq),
-        message: row.message,
-        welcome: row.is_welcome.then_some(for_clients),
-    })
+    }
 }

@@ -105,6 +105,11 @@ pub(super) fn heads() -> Key {
     Key::table(b'h')
 }
 
+/// Those of rooms of one hub, without what ends a text.
+pub(super) fn heads_of(hub: &Provider) -> Key {
+    heads().octets(format!("mimi://{}/", hub.as_str()).as_bytes())
+}
+
 pub(super) fn head(room: &RoomUri) -> Vec<u8> {
     heads().text(room.as_str()).into_octets()
 }
@@ -135,6 +140,30 @@ pub(super) fn subscriptions(client: &ClientUri) -> Key {
 
 pub(super) fn subscription(client: &ClientUri, room: &RoomUri) -> Vec<u8> {
     subscriptions(client).text(room.as_str()).into_octets()
+}
+
+/// The same by room: who follows it.
+pub(super) fn followers(room: &RoomUri) -> Key {
+    Key::table(b'w').text(room.as_str())
+}
+
+pub(super) fn follower(room: &RoomUri, client: &str) -> Vec<u8> {
+    followers(room).text(client).into_octets()
+}
+
+pub(super) fn all_subscriptions() -> Key {
+    Key::table(b'f')
+}
+
+/// The client and the room of a subscription's key.
+pub(super) fn subscribed(key: &[u8]) -> Option<(&str, &str)> {
+    let text = std::str::from_utf8(key.get(2..)?).ok()?;
+    text.strip_suffix('\0')?.split_once('\0')
+}
+
+/// There since each subscription has a row by room, too.
+pub(super) fn is_indexed() -> Vec<u8> {
+    Key::table(b'v').into_octets()
 }
 
 pub(super) fn position(hub: &Provider, ledger: &LedgerId, shard: ShardId) -> Vec<u8> {

@@ -25,6 +25,7 @@ impl Federation {
         let request = ListHeadsRequest {
             after,
             max: u32::try_from(HEADS_MAX).unwrap_or(u32::MAX),
+            hub: String::new(),
         };
         let mut follower = self.follower.clone();
         let listed = self.in_time(follower.list_heads(request)).await?;
@@ -63,16 +64,23 @@ impl Federation {
 
     /// What a hub says of these rooms of its own, as far as its signatures hold.
     async fn ask_heads(&self, hub: Provider, rooms: Vec<RoomUri>, step: u32) -> Vec<RoomHead> {
+        let mut heads = self.heads_of(&hub, &rooms, step).await.unwrap_or_default();
+        // What our own hub signs needs no proof here.
+        heads.retain(|head| hub == self.us || self.is_signed(&hub, head));
+        heads
+    }
+
+    /// What a hub says of these rooms of its own, whoever signed it; `None`: it says nothing now.
+    pub(crate) async fn heads_of(&self, hub: &Provider, rooms: &[RoomUri], step: u32) -> Option<Vec<RoomHead>> {
         let request = RoomHeadsRequest {
             rooms: rooms.iter().map(IdentifierUri::from).collect(),
             step,
         };
         let (endpoint, body) = (Endpoint::RoomHeads, Bytes::from(request.encode()));
-        let is_ours = hub == self.us;
-        let answered = match is_ours {
+        let answered = match *hub == self.us {
             true => {
-                let reply = self.answer(&hub, endpoint, hub.as_str(), body).await;
-                (reply.status == 200).then_some(reply.body)
+                let reply = self.room_heads(hub, hub.as_str(), body).await.ok();
+                reply.map(|reply| reply.body)
             }
             false => {
                 let call = Call {
@@ -80,21 +88,19 @@ impl Federation {
                     target: hub.as_str().to_owned(),
                     body,
                 };
-                let answer = self.relay.request(&hub, call).await.ok();
+                let answer = self.relay.request(hub, call).await.ok();
                 answer.filter(|answer| answer.status == 200).map(|answer| answer.body)
             }
         };
         let response = answered.and_then(|body| RoomHeadsResponse::decode_exact(&body).ok());
         let Some(response) = response.filter(|response| response.answers.len() == rooms.len()) else {
             tracing::info!(%hub, "the hub does not say where its rooms stand");
-            return Vec::new();
+            return None;
         };
         let head = |(room, answer): (&RoomUri, RoomHeadAnswer)| match answer {
             RoomHeadAnswer::Head(head) => (head.room == IdentifierUri::from(room)).then_some(head),
             RoomHeadAnswer::Unknown | RoomHeadAnswer::NotKept => None,
         };
-        let heads = rooms.iter().zip(response.answers).filter_map(head);
-        // What our own hub signs needs no proof here.
-        heads.filter(|head| is_ours || self.is_signed(&hub, head)).collect()
+        Some(rooms.iter().zip(response.answers).filter_map(head).collect())
     }
 }

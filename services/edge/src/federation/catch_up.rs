@@ -15,7 +15,7 @@ use crate::reply::{Reply, Span};
 
 impl Federation {
     /// Where rooms stand, signed.
-    pub(super) async fn room_heads(&self, source: &Provider, target: &str, body: Bytes) -> Result<Reply, Reply> {
+    pub(crate) async fn room_heads(&self, source: &Provider, target: &str, body: Bytes) -> Result<Reply, Reply> {
         self.is_ours(target)?;
         decode::<RoomHeadsRequest>(&body)?;
         let call = RoomHeadsCall {

@@ -22,11 +22,13 @@ const PAGES_MAX: usize = 64;
 const FILLING_MAX: Duration = Duration::from_secs(30);
 
 /// What became of a gap.
-enum Filling {
+pub(super) enum Filling {
     /// It is none any more.
     Filled,
     /// There is no filling it now; later there may be.
     Later,
+    /// Its hub does not have what is in it any more.
+    Lost,
     /// Its hub does not say what is in it, or says what cannot be.
     Never,
 }
@@ -48,6 +50,11 @@ impl Federation {
                         self.metrics.filled("later");
                         break;
                     }
+                    // The follower makes of it that the room's clients join again.
+                    Filling::Lost => {
+                        self.metrics.filled("lost");
+                        delivery.as_is_rooms.push(gap.room);
+                    }
                     Filling::Never => {
                         self.metrics.filled("never");
                         delivery.as_is_rooms.push(gap.room);
@@ -60,7 +67,7 @@ impl Federation {
         stored.unwrap_or_else(|_| Err(Reply::unavailable("overloaded")))
     }
 
-    async fn fill(&self, gap: &Gap) -> Result<Filling, Reply> {
+    pub(super) async fn fill(&self, gap: &Gap) -> Result<Filling, Reply> {
         let room: Result<RoomUri, _> = gap.room.parse();
         let room = room.map_err(|_| Reply::refused(500, "internal failure"))?;
         let mut have = gap.have;
@@ -117,6 +124,7 @@ impl Federation {
         match answer.status {
             200 => link::decode_room_events(answer.body, room.as_str()).ok_or(Filling::Never),
             429 | 503 => Err(Filling::Later),
+            410 => Err(Filling::Lost),
             status => {
                 tracing::warn!(%room, status, "a gap cannot be filled");
                 Err(Filling::Never)

@@ -4,6 +4,7 @@
 mod catch_up;
 mod consent;
 mod downloads;
+mod expired;
 mod gaps;
 mod https;
 mod key_material;
@@ -64,10 +65,12 @@ pub(crate) enum Endpoint {
     RoomEvents,
     /// Catch-up.
     RoomHeads,
+    /// What was due to us and is gone.
+    EntriesExpired,
 }
 
 impl Endpoint {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::KeyMaterial,
         Self::Update,
         Self::SubmitMessage,
@@ -79,6 +82,7 @@ impl Endpoint {
         Self::ReportAbuse,
         Self::RoomEvents,
         Self::RoomHeads,
+        Self::EntriesExpired,
     ];
 
     /// As the directory lists it.
@@ -95,6 +99,7 @@ impl Endpoint {
             Self::ReportAbuse => peer::Endpoint::ReportAbuse,
             Self::RoomEvents => peer::Endpoint::RoomEvents,
             Self::RoomHeads => peer::Endpoint::RoomHeads,
+            Self::EntriesExpired => peer::Endpoint::EntriesExpired,
         }
     }
 
@@ -113,7 +118,7 @@ impl Endpoint {
             Self::KeyMaterial | Self::Update | Self::SubmitMessage | Self::GroupInfo | Self::ReportAbuse => {
                 BODY_BYTES_MAX
             }
-            Self::IdentifierQuery | Self::RoomEvents | Self::RoomHeads => QUERY_BYTES_MAX,
+            Self::IdentifierQuery | Self::RoomEvents | Self::RoomHeads | Self::EntriesExpired => QUERY_BYTES_MAX,
             Self::RequestConsent | Self::UpdateConsent => CONSENT_BYTES_MAX,
         }
     }
@@ -167,6 +172,7 @@ impl Federation {
             Endpoint::ReportAbuse => self.report_abuse(source, target, body).await,
             Endpoint::RoomEvents => self.room_events(source, target, body).await,
             Endpoint::RoomHeads => self.room_heads(source, target, body).await,
+            Endpoint::EntriesExpired => self.entries_expired(source, target, &body).await,
         };
         answer.unwrap_or_else(|refused| refused)
     }

@@ -30,6 +30,7 @@ async fn e_7_bodies_that_do_not_decode_are_answered_400() {
         &mut rates.identifier_query,
         &mut rates.report_abuse,
         &mut rates.room_heads,
+        &mut rates.entries_expired,
     ] {
         *rate = Rate::new(10_000, 10_000);
     }
@@ -71,7 +72,7 @@ async fn e_8_bodies_above_the_limit_are_answered_413_unread() {
         let (allowed, too_large) = match endpoint {
             "notify" => (16 << 20, (16 << 20) + 1),
             "requestConsent" | "updateConsent" => (256 << 10, (256 << 10) + 1),
-            "identifierQuery" | "x-roomEvents" | "x-roomHeads" => (64 << 10, (64 << 10) + 1),
+            "identifierQuery" | "x-roomEvents" | "x-roomHeads" | "x-entriesExpired" => (64 << 10, (64 << 10) + 1),
             _ => (8 << 20, (8 << 20) + 1),
         };
         let mut peer = world.peer("b.example").await;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mimi::abuse::AbuseReport;
-use mimi::catch_up::{RoomEventsForm, RoomEventsRequest, RoomHeadsRequest};
+use mimi::catch_up::{EntriesExpired, RoomEventsForm, RoomEventsRequest, RoomHeadsRequest};
 use mimi::consent::{ConsentEntry, ConsentOperation};
 use mimi::group_info::GroupInfoRequest;
 use mimi::identifier::{IdentifierRequest, QueryElement, Search};
@@ -143,6 +143,14 @@ pub fn room_events(form: RoomEventsForm) -> Bytes {
 }
 
 /// Where does the room stand?
+pub fn entries_expired() -> Bytes {
+    let notice = EntriesExpired {
+        ledger: [7; 16],
+        shard: 3,
+    };
+    notice.encode().into()
+}
+
 pub fn room_heads() -> Bytes {
     let request = RoomHeadsRequest {
         rooms: vec![uri(ROOM)],
@@ -152,7 +160,7 @@ pub fn room_heads() -> Bytes {
 }
 
 /// One good request of b.example for each endpoint of a.example: name, target, body.
-pub fn one_of_each() -> [(&'static str, &'static str, Bytes); 11] {
+pub fn one_of_each() -> [(&'static str, &'static str, Bytes); 12] {
     let alice = "mimi://a.example/u/alice";
     let bob = "mimi://b.example/u/bob";
     [
@@ -179,5 +187,6 @@ pub fn one_of_each() -> [(&'static str, &'static str, Bytes); 11] {
         ("reportAbuse", ROOM, report(bob)),
         ("x-roomEvents", ROOM, room_events(RoomEventsForm::Messages)),
         ("x-roomHeads", "a.example", room_heads()),
+        ("x-entriesExpired", "a.example", entries_expired()),
     ]
 }

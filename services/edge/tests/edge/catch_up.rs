@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use link::{Call, Connection, Item, item};
-use mimi::catch_up::{RoomEventsForm, RoomEventsRequest, RoomHead};
+use mimi::catch_up::{RoomEventsForm, RoomEventsRequest, RoomHead, RoomHeadAnswer, RoomHeadsResponse};
 use mimi::{Decode, Encode};
 use nave_edge::Unreachable;
 use prost::Message as _;
-use proto::follower::Gap;
+use proto::follower::{FollowedRoom, Gap, ListHeadsResponse};
 use proto::hub::{Refused, room_events_reply, room_heads_reply};
 use proto::link::{Answer, RoomEvents};
 
-use crate::bodies::{ROOM, notify, room_events, room_heads, uri};
+use crate::bodies::{ROOM, entries_expired, notify, room_events, room_heads, uri};
 use crate::services::events;
 use crate::world::{World, identity, post, provider};
 
@@ -276,4 +276,101 @@ async fn b_1_while_the_hub_is_too_busy_to_fill_a_gap_nothing_behind_it_is_taken(
         assert!(delivered.iter().all(|delivery| delivery.as_is_rooms.is_empty()));
         assert_eq!(delivered.len(), 1);
     }
+}
+
+/// Where b.example says that rooms of its own stand.
+fn stand(rooms: &[(&str, u64)]) -> Bytes {
+    let head = |(room, seq): &(&str, u64)| {
+        let events = events(*seq, Vec::new());
+        let mut head = RoomHead::decode_exact(&events.head).unwrap();
+        head.room = uri(room);
+        RoomHeadAnswer::Head(head)
+    };
+    let answers = rooms.iter().map(head).collect();
+    RoomHeadsResponse { answers }.encode().into()
+}
+
+fn listed(rooms: &[(&str, u64, u64)]) -> ListHeadsResponse {
+    let room = |(room, seq, lost): &(&str, u64, u64)| FollowedRoom {
+        room: (*room).to_owned(),
+        seq: *seq,
+        lost: *lost,
+        ..FollowedRoom::default()
+    };
+    ListHeadsResponse {
+        rooms: rooms.iter().map(room).collect(),
+        more: false,
+    }
+}
+
+#[tokio::test]
+async fn b_2_of_what_is_gone_the_rest_is_fetched_and_where_nothing_is_left_clients_are_told() {
+    const LOST: &str = "mimi://b.example/r/lost";
+    const TOLD: &str = "mimi://b.example/r/told";
+    const WHOLE: &str = "mimi://b.example/r/whole";
+    let world = World::start().await;
+    let (mut peer, link) = (world.peer("b.example").await, link(&world).await);
+    for over_link in [false, true] {
+        let rooms = [(LOST, 4, 0), (THEIRS, 6, 0), (TOLD, 4, 9), (WHOLE, 9, 0)];
+        world.follower.heads_listed.say(listed(&rooms));
+        let heads = stand(&[(LOST, 9), (THEIRS, 7), (TOLD, 9), (WHOLE, 9)]);
+        world.peers.calls.say(Ok(answer(200, heads)));
+        world.peers.calls.say(Ok(answer(410, Bytes::new())));
+        world
+            .peers
+            .calls
+            .say(Ok(answer(200, theirs(7, vec![message(THEIRS, 7)]))));
+        let status = match over_link {
+            true => {
+                let call = call("x-entriesExpired", "a.example", entries_expired());
+                link.call(call).await.unwrap().status
+            }
+            false => u32::from(
+                peer.post("x-entriesExpired", "a.example", entries_expired())
+                    .await
+                    .status
+                    .as_u16(),
+            ),
+        };
+        assert_eq!(status, 201);
+        let asked = world.peers.calls.asked();
+        let asked: Vec<_> = asked.iter().map(|(_, call)| (&*call.endpoint, &*call.target)).collect();
+        let expected = [
+            ("x-roomHeads", "b.example"),
+            ("x-roomEvents", LOST),
+            ("x-roomEvents", THEIRS),
+        ];
+        assert_eq!(asked[asked.len() - 3..], expected);
+        assert_eq!(world.follower.heads_listed.asked().pop().unwrap().hub, "b.example");
+        let lost = world.follower.lost.asked().pop().unwrap();
+        assert_eq!((&*lost.hub, &*lost.room, lost.until), ("b.example", LOST, 9));
+        assert_eq!(world.follower.filled.asked().pop().unwrap().room, THEIRS);
+    }
+    assert_eq!(world.follower.lost.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn b_2_the_hub_asks_again_where_not_all_could_be_looked_at() {
+    let world = World::start().await;
+    let mut peer = world.peer("b.example").await;
+    let busy = || Ok(answer(503, Bytes::new()));
+    for answers in [vec![busy()], vec![Ok(answer(200, stand(&[(THEIRS, 9)]))), busy()]] {
+        world.follower.heads_listed.say(listed(&[(THEIRS, 4, 0)]));
+        for answer in answers {
+            world.peers.calls.say(answer);
+        }
+        assert_eq!(
+            peer.post("x-entriesExpired", "a.example", entries_expired())
+                .await
+                .status,
+            503
+        );
+    }
+    assert_eq!(
+        peer.post("x-entriesExpired", "c.example", entries_expired())
+            .await
+            .status,
+        421
+    );
+    assert!(world.follower.lost.asked().is_empty());
 }

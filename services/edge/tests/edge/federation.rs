@@ -42,6 +42,7 @@ async fn e_3_e_5_the_directory_lists_what_works_and_nothing_else() {
         "proxyDownload": at("proxyDownload/{downloadUrl}"),
         "x-roomEvents": at("x-roomEvents/{roomId}"),
         "x-roomHeads": at("x-roomHeads/{domain}"),
+        "x-entriesExpired": at("x-entriesExpired/{domain}"),
         "ohttpGateway": format!("https://a.example:{}/.well-known/ohttp-gateway", world.https.port()),
         "hubSenders": {"1": hex::encode("hub sender"), "3": hex::encode("another")},
         "naveLink": world.link.to_string(),

@@ -174,6 +174,7 @@ async fn e_9_who_floods_an_endpoint_meets_429_before_any_work() {
         &mut rates.report_abuse,
         &mut rates.room_events,
         &mut rates.room_heads,
+        &mut rates.entries_expired,
     ] {
         *rate = once;
     }

@@ -16,8 +16,8 @@ use proto::follower::follower_server::{Follower, FollowerServer};
 use proto::follower::{
     ClaimRequest, ClaimResponse, ConsentReceipt, ConsentScope, Delivered, Delivery, Done, Event, EventsRequest,
     FillRequest, FillResponse, FollowRequest, Gap, Granted, KeepHeadsRequest, ListConsentsRequest,
-    ListConsentsResponse, ListHeadsRequest, ListHeadsResponse, NotifyRequest, PositionRequest, Profile, Pseudonym,
-    PseudonymAnswer, QueryRequest, QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse,
+    ListConsentsResponse, ListHeadsRequest, ListHeadsResponse, LoseRequest, NotifyRequest, PositionRequest, Profile,
+    Pseudonym, PseudonymAnswer, QueryRequest, QueryResponse, ReadProfileRequest, SayConsentRequest, SayConsentResponse,
     SetProfileRequest, UploadRequest, UploadResponse, events_request,
 };
 use proto::hub::hub_server::{Hub, HubServer};
@@ -177,6 +177,7 @@ pub struct FakeFollower {
     pub gaps: Mutex<VecDeque<Gap>>,
     pub filled: Script<FillRequest, Status>,
     pub heads_kept: Script<KeepHeadsRequest, Status>,
+    pub lost: Script<LoseRequest, Status>,
     pub heads_listed: Script<ListHeadsRequest, ListHeadsResponse>,
     pub uploaded: Script<UploadRequest, Status>,
     pub followed: Script<(FollowRequest, bool), Status>,
@@ -223,6 +224,10 @@ impl Follower for Shared<FakeFollower> {
             broken: false,
         };
         or_refuse(self.0.filled.take(request), filled)
+    }
+
+    async fn lose(&self, request: Request<LoseRequest>) -> Result<Response<Done>, Status> {
+        or_refuse(self.0.lost.take(request.into_inner()), Done {})
     }
 
     async fn keep_heads(&self, request: Request<KeepHeadsRequest>) -> Result<Response<Done>, Status> {

@@ -65,6 +65,7 @@ pub(super) fn listed(rooms: Vec<crate::FollowedRoom>, more: bool) -> ListHeadsRe
         seq: room.seq.0,
         chain: room.chain.0.to_vec().into(),
         head: room.head.map_or_else(Vec::new, |head| head.encode()).into(),
+        lost: room.lost.0,
     });
     ListHeadsResponse {
         rooms: rooms.collect(),

@@ -348,7 +348,7 @@ impl Reader {
             // The hubs of the demo keep the order.
             Received::Early { epoch } => seen.faults.push(format!("of epoch {epoch}, before it")),
             Received::OutOfStep(why) => seen.faults.push(format!("out of step: {why}")),
-            Received::Proposals { .. } | Received::Duplicate | Received::NotForMe => {}
+            Received::Proposals { .. } | Received::Lost | Received::Duplicate | Received::NotForMe => {}
         }
     }
 }

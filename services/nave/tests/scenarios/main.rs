@@ -9,5 +9,6 @@ mod comings;
 mod contents;
 mod failures;
 mod pseudonyms;
+mod retention;
 mod rules;
 mod world;

@@ -82,6 +82,16 @@ impl World {
         }
     }
 
+    /// Starts a provider anew with another configuration.
+    pub(crate) async fn configure(&mut self, place: usize, line: &str, other: &str) {
+        self.stage.stop(place).await;
+        let path = &self.stage.configs()[place];
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.contains(line), "{text}");
+        std::fs::write(path, text.replace(line, other)).unwrap();
+        self.start_again(place).await;
+    }
+
     pub(crate) async fn end(self) {
         self.stage.strike().await;
     }
