@@ -5,7 +5,13 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     const DIRECTORY: &str = "../../proto";
     println!("cargo::rerun-if-changed={DIRECTORY}");
-    let files = ["link.proto", "hub.proto", "follower.proto", "provider.proto"];
+    let files = [
+        "link.proto",
+        "hub.proto",
+        "follower.proto",
+        "provider.proto",
+        "admin.proto",
+    ];
     let descriptors = protox::compile(files, [DIRECTORY])?;
     tonic_prost_build::configure()
         .bytes(".")

@@ -10,9 +10,10 @@ use mimi::Provider;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::couriers::{Shared, Task, Window};
+use crate::couriers::{Shared, Task};
 use crate::metrics::Outcome;
-use crate::{Due, Failure, Refused};
+use crate::window::Window;
+use crate::{Brought, Due, Failure, Refused, Retried};
 
 /// Index blocks read at a time.
 const INDEX_BLOCKS: usize = 1;
@@ -48,6 +49,11 @@ impl Courier<'_> {
         loop {
             let failure = match self.shared.next_task(self.provider) {
                 Task::End => return,
+                Task::Again(offset) => {
+                    let (outcome, row) = self.bring_again(offset).await;
+                    self.shared.retried(self.provider, offset, outcome, row);
+                    None
+                }
                 Task::Resume => self.resume().await.err(),
                 Task::Tell(until) => self.tell(until).await.err(),
                 Task::Deliver(items) => self.deliver(items).await.err(),
@@ -195,15 +201,17 @@ impl Courier<'_> {
             }
             let (shard, offset, status) = (shared.shard.0, refusal.offset.0, refusal.status);
             let (tries, reason) = (*tries, &refusal.reason);
-            tracing::error!(
-                follower = %self.provider,
-                shard,
-                offset,
-                tries,
-                status,
-                reason,
-                "a follower refuses an entry, which is set aside"
-            );
+            if shared.alarms.ring(self.provider) {
+                tracing::error!(
+                    follower = %self.provider,
+                    shard,
+                    offset,
+                    tries,
+                    status,
+                    reason,
+                    "a follower refuses an entry, which is set aside"
+                );
+            }
             shared.metrics.set_aside();
             self.refusals.remove(&offset);
             aside.push(SetAside {
@@ -219,9 +227,50 @@ impl Courier<'_> {
         aside
     }
 
+    /// Brings an entry that was set aside once more, as an operator ordered: one attempt, whatever comes of it. Says what is
+    /// remembered of the entry from then on, if that changes.
+    async fn bring_again(&self, offset: Offset) -> (Retried, Option<SetAside>) {
+        let (shared, provider) = (self.shared, self.provider);
+        let limit = ReadLimit { entries: 1, bytes: 1 };
+        let read = match shared.ledger.read_log(shared.shard, offset, limit).await {
+            Ok(read) => read,
+            Err(error) => return (Retried::Unreached(error.to_string()), None),
+        };
+        let entry = read.into_iter().next().filter(|entry| entry.offset == offset);
+        let Some(due) = entry.and_then(|entry| Due::to(Arc::new(entry.into()), provider)) else {
+            return (Retried::Trimmed, None);
+        };
+        let brought = shared.transport.0.bring_again(provider, shared.shard, &due);
+        let brought = timeout(shared.options.attempt_max, brought)
+            .await
+            .unwrap_or_else(|_| Err(Failure::new("no answer in time")));
+        match brought {
+            Ok(Brought::Taken) => (Retried::Brought, None),
+            Ok(Brought::Passed) => (Retried::CatchUp, None),
+            Ok(Brought::Refused(Refused { status, reason, .. })) => {
+                shared.metrics.refused();
+                let reason: String = reason.chars().take(SetAside::REASON_CHARS_MAX).collect();
+                let row = SetAside {
+                    follower: provider.clone(),
+                    offset,
+                    room: due.entry.room.clone(),
+                    seq: due.entry.seq,
+                    status,
+                    reason: reason.clone(),
+                    tries: 1,
+                };
+                (Retried::Refused { status, reason }, Some(row))
+            }
+            Err(failure) => {
+                let why = failure.why.chars().take(SetAside::REASON_CHARS_MAX).collect();
+                (Retried::Unreached(why), None)
+            }
+        }
+    }
+
     /// Waits before the next attempt, or until the follower is known to be back.
     async fn rest(&self, failure: &Failure) {
-        let wait = self.shared.failed(self.provider, self.failures, failure.retry_after);
+        let wait = self.shared.failed(self.provider, self.failures, failure);
         tracing::debug!(
             shard = self.shared.shard.0,
             failures = self.failures,

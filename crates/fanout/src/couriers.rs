@@ -1,6 +1,6 @@
 //! The couriers of one shard: what is due to whom, and the tasks that bring it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,8 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::courier;
 use crate::follower::Follower;
 use crate::metrics::Metrics;
+use crate::orders::{Again, Orders};
 use crate::tail::Tail;
-use crate::{Due, Entry, Options, Plane, Resting, Transport, backoff};
+use crate::window::Window;
+use crate::{Alarms, Due, Entry, Failure, Occasion, Options, Plane, Report, Resting, Transport, backoff};
 
 /// What is read of the log at a time while the tail is loaded.
 const LOAD: ReadLimit = ReadLimit {
@@ -33,6 +35,8 @@ const SET_ASIDE_MAX: usize = 1_024;
 
 /// Timers are no finer.
 const LINGER_MIN: Duration = Duration::from_millis(1);
+/// Characters of the words of a failure that are kept for the operator.
+const TROUBLE_CHARS_MAX: usize = 200;
 
 /// What [`Couriers::open`] needs to know.
 #[derive(Clone)]
@@ -55,6 +59,8 @@ pub struct Opening {
     pub seed: u64,
     /// Where it is told which followers wait.
     pub resting: Resting,
+    /// What is said of followers that refuse entries.
+    pub alarms: Alarms,
     /// Limits and times.
     pub options: Options,
 }
@@ -69,37 +75,10 @@ impl std::fmt::Debug for Opening {
     }
 }
 
-/// What a report would go with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Occasion {
-    /// Nothing: a transaction of its own.
-    Alone,
-    /// Entries that have to be made durable anyway: it goes along earlier, so that it seldom needs one of its own.
-    Entries,
-    /// There will be no further one.
-    Last,
-}
-
-/// What the committer writes in its next batch. Once that is durable it calls [`Couriers::reported`]; if it never is, the
-/// couriers are dropped with the shard.
-#[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// Cursors that moved.
-    pub cursors: Vec<CursorChange>,
-    /// Index rows for the followers that still lack entries below the new `tail_start`.
-    pub index: Vec<IndexBlock>,
-    /// What followers refuse for good, passed by their cursors.
-    pub set_aside: Vec<SetAside>,
-    /// Where the durable tail starts from then on.
-    pub tail_start: Option<Offset>,
-    /// Followers whose cursors say that they lost something.
-    expired: Vec<Provider>,
-}
-
 /// The couriers of one shard. Dropping it ends them.
 #[derive(Debug)]
 pub struct Couriers {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
@@ -108,11 +87,12 @@ pub(crate) struct Shared {
     pub(crate) shard: ShardId,
     pub(crate) transport: TransportHandle,
     pub(crate) resting: Resting,
+    pub(crate) alarms: Alarms,
     pub(crate) options: Options,
     pub(crate) metrics: Metrics,
     pub(crate) stop: CancellationToken,
     plane: Plane,
-    changed: Notify,
+    pub(crate) changed: Notify,
     state: Mutex<State>,
 }
 
@@ -125,27 +105,38 @@ impl std::fmt::Debug for TransportHandle {
 }
 
 #[derive(Debug)]
-struct State {
-    tail: Tail,
+pub(crate) struct State {
+    pub(crate) tail: Tail,
     tail_start_durable: u64,
-    followers: BTreeMap<Provider, Lane>,
-    set_aside: Vec<SetAside>,
-    dirty: bool,
+    pub(crate) followers: BTreeMap<Provider, Lane>,
+    pub(crate) set_aside: Vec<SetAside>,
+    pub(crate) orders: Orders,
+    pub(crate) dirty: bool,
     reported: Instant,
     random: StdRng,
 }
 
 /// A follower and its courier.
 #[derive(Debug, Default)]
-struct Lane {
-    follower: Follower,
+pub(crate) struct Lane {
+    pub(crate) follower: Follower,
     /// Whether its courier task lives.
     running: bool,
     /// Whether the follower's own position was asked since the shard opened and since the last failure.
     resumed: bool,
-    wake: Arc<Notify>,
-    /// Entries set aside since the shard was opened.
-    set_aside: usize,
+    pub(crate) wake: Arc<Notify>,
+    /// Entries set aside of which there is a row, or will be with the next report.
+    pub(crate) set_aside: BTreeSet<u64>,
+    /// Those of them that are to be brought once more.
+    pub(crate) again: VecDeque<Again>,
+    /// Whether one of these was the last that its courier did: what is due has its turn then.
+    was_again: bool,
+    /// Attempts that failed, in a row.
+    pub(crate) failures: u32,
+    /// Whether its courier waits to try again.
+    pub(crate) resting: bool,
+    /// Why the last attempt failed, if it did.
+    pub(crate) trouble: String,
     /// Until then what is due gathers, unless it fills a delivery.
     gathers: Option<Instant>,
     /// Whether the follower could not be told what it lost, and has taken nothing since.
@@ -156,6 +147,8 @@ struct Lane {
 pub(crate) enum Task {
     /// Nothing: everything is acknowledged, and the courier is no longer running.
     End,
+    /// Bring this once more, which was set aside.
+    Again(Offset),
     /// Ask the follower where it is.
     Resume,
     /// Tell the follower that what it was due below this is gone.
@@ -169,7 +162,8 @@ pub(crate) enum Task {
 }
 
 impl Couriers {
-    /// Loads the memory tail and starts a courier for every follower that is behind.
+    /// Loads the memory tail, what was set aside and who is paused, and starts a courier for every other follower that is
+    /// behind.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -184,23 +178,26 @@ impl Couriers {
             plane,
             seed,
             resting,
+            alarms,
             options,
         } = opening;
+        let mut aside = ledger.all_set_aside(shard, options.set_aside_max).await?;
         let lane = |(provider, cursor): (Provider, Cursor)| {
             let follower = Follower::resumed_from(&cursor, tail_start.0);
-            (
-                provider,
-                Lane {
-                    follower,
-                    ..Lane::default()
-                },
-            )
+            let set_aside = aside.remove(&provider).unwrap_or_default();
+            let lane = Lane {
+                follower,
+                set_aside: set_aside.into_iter().map(|offset| offset.0).collect(),
+                ..Lane::default()
+            };
+            (provider, lane)
         };
         let mut state = State {
             tail: Tail::new(tail_start),
             tail_start_durable: tail_start.0,
             followers: cursors.into_iter().map(lane).collect(),
             set_aside: Vec::new(),
+            orders: Orders::of(ledger.paused(shard).await?),
             dirty: false,
             reported: Instant::now(),
             random: StdRng::seed_from_u64(seed),
@@ -218,6 +215,7 @@ impl Couriers {
             shard,
             transport: TransportHandle(transport),
             resting,
+            alarms,
             options,
             metrics: Metrics::new(shard),
             stop: CancellationToken::new(),
@@ -279,6 +277,7 @@ impl Couriers {
         for provider in &report.expired {
             state.lane(provider).follower.release();
         }
+        state.orders.durable(report.orders);
         if let Some(Offset(until)) = report.tail_start {
             state.tail_start_durable = until;
             state.tail.drop_below(until);
@@ -406,10 +405,11 @@ impl State {
     }
 
     /// Marks every follower that is behind and has no courier as having one, and names them.
-    fn behind(&mut self) -> Vec<(Provider, Arc<Notify>)> {
+    pub(crate) fn behind(&mut self) -> Vec<(Provider, Arc<Notify>)> {
         let mut behind = Vec::new();
         for (provider, lane) in &mut self.followers {
-            if !lane.running && !lane.follower.is_idle() {
+            let wanted = !lane.follower.is_idle() || !lane.again.is_empty();
+            if !lane.running && wanted && !self.orders.is_paused(provider) {
                 lane.running = true;
                 behind.push((provider.clone(), lane.wake.clone()));
             }
@@ -432,7 +432,7 @@ impl State {
         let mut report = Report {
             tail_start: (until > self.tail_start_durable).then_some(Offset(until)),
             set_aside: std::mem::take(&mut self.set_aside),
-            ..Report::default()
+            ..self.orders.take()
         };
         for (provider, lane) in &mut self.followers {
             for offsets in lane.follower.due_below(until).chunks(IndexBlock::OFFSETS_MAX) {
@@ -487,19 +487,27 @@ impl State {
         expired.count()
     }
 
-    fn lane(&mut self, provider: &Provider) -> &mut Lane {
+    pub(crate) fn lane(&mut self, provider: &Provider) -> &mut Lane {
         self.followers
             .get_mut(provider)
             .expect("a courier's follower is never forgotten")
     }
 }
 
+impl Lane {
+    /// The follower was reached.
+    pub(crate) fn recovered(&mut self) {
+        self.failures = 0;
+        self.trouble.clear();
+    }
+}
+
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(self: &Arc<Self>, behind: Vec<(Provider, Arc<Notify>)>) {
+    pub(crate) fn start(self: &Arc<Self>, behind: Vec<(Provider, Arc<Notify>)>) {
         for (provider, wake) in behind {
             let runtime = self.plane.of(&provider);
             runtime.spawn(courier::run(self.clone(), provider.clone(), wake));
@@ -509,14 +517,22 @@ impl Shared {
     /// What the courier of `provider` does next.
     pub(crate) fn next_task(&self, provider: &Provider) -> Task {
         let mut state = self.lock();
-        let (start, lane) = (state.tail.start(), state.lane(provider));
-        if lane.follower.is_idle() {
+        let (start, paused) = (state.tail.start(), state.orders.is_paused(provider));
+        let lane = state.lane(provider);
+        lane.resting = false;
+        let turn = !lane.was_again || lane.follower.is_idle();
+        if let (Some(again), true, false) = (lane.again.front(), turn, paused) {
+            lane.was_again = true;
+            return Task::Again(again.offset);
+        }
+        if paused || lane.follower.is_idle() {
             lane.running = false;
             return Task::End;
         }
         if !lane.resumed {
             return Task::Resume;
         }
+        lane.was_again = false;
         // One that cannot be told is brought what is left, and told after.
         let is_due = lane.follower.is_indexed() || lane.follower.due().next().is_some();
         if let Some(until) = lane.follower.expired().filter(|_| !(lane.untold && is_due)) {
@@ -596,9 +612,13 @@ impl Shared {
         let lane = state.lane(provider);
         let count = lane.follower.acknowledge(batch, passed, head);
         lane.untold = lane.untold && count == 0;
-        let room = self.options.set_aside_max.saturating_sub(lane.set_aside).min(in_report);
-        lane.set_aside += aside.len().min(room);
-        state.set_aside.extend(aside.into_iter().take(room));
+        if count > 0 || !aside.is_empty() {
+            lane.recovered();
+        }
+        let room = self.options.set_aside_max.saturating_sub(lane.set_aside.len());
+        let kept: Vec<SetAside> = aside.into_iter().take(room.min(in_report)).collect();
+        lane.set_aside.extend(kept.iter().map(|aside| aside.offset.0));
+        state.set_aside.extend(kept);
         self.mark(&mut state, provider);
         count
     }
@@ -639,10 +659,15 @@ impl Shared {
     }
 
     /// An attempt failed. Returns how long to wait; the follower's position is asked before the next attempt.
-    pub(crate) fn failed(&self, provider: &Provider, failures: u32, retry_after: Option<Duration>) -> Duration {
+    pub(crate) fn failed(&self, provider: &Provider, failures: u32, failure: &Failure) -> Duration {
         let mut state = self.lock();
-        state.lane(provider).resumed = false;
-        backoff::wait(failures, retry_after, &self.options, &mut state.random)
+        let lane = state.lane(provider);
+        lane.resumed = false;
+        lane.resting = true;
+        lane.was_again = false;
+        lane.failures = failures;
+        lane.trouble = failure.why.chars().take(TROUBLE_CHARS_MAX).collect();
+        backoff::wait(failures, failure.retry_after, &self.options, &mut state.random)
     }
 
     fn mark(&self, state: &mut State, provider: &Provider) {
@@ -650,36 +675,5 @@ impl Shared {
             state.dirty = true;
             self.changed.notify_one();
         }
-    }
-}
-
-/// Collects one delivery within its bounds.
-pub(crate) struct Window<'a> {
-    options: &'a Options,
-    bytes: usize,
-    pub(crate) items: Vec<Due>,
-}
-
-impl<'a> Window<'a> {
-    pub(crate) fn new(options: &'a Options) -> Self {
-        Self {
-            options,
-            bytes: 0,
-            items: Vec::new(),
-        }
-    }
-
-    /// Adds an entry, unless it does not fit. The first always fits.
-    pub(crate) fn push(&mut self, entry: Arc<Entry>, to: &Provider) -> bool {
-        let bytes = self.bytes + entry.message.len();
-        let full = self.items.len() >= self.options.window_entries_max || bytes > self.options.window_bytes_max;
-        if full && !self.items.is_empty() {
-            return false;
-        }
-        if let Some(due) = Due::to(entry, to) {
-            self.bytes = bytes;
-            self.items.push(due);
-        }
-        true
     }
 }

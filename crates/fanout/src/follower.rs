@@ -126,6 +126,14 @@ impl Follower {
         self.held.is_some()
     }
 
+    /// The first offset that it may still be due.
+    pub(crate) fn oldest_due(&self) -> Option<u64> {
+        match self.indexed {
+            true => Some(self.next),
+            false => self.due.front().copied(),
+        }
+    }
+
     pub(crate) fn is_indexed(&self) -> bool {
         self.indexed
     }

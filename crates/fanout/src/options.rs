@@ -28,8 +28,8 @@ pub struct Options {
     pub retry_after_max: Duration,
     /// An entry that was refused so often, where it can be brought again at all, is set aside.
     pub refusals_max: u32,
-    /// Entries set aside that are remembered for each follower and shard, from each opening of the shard on. Where followers
-    /// refuse more between two reports than one holds, what is beyond is not remembered either.
+    /// Entries set aside that are remembered for each follower and shard. Where followers refuse more between two reports than
+    /// one holds, what is beyond is not remembered either.
     pub set_aside_max: usize,
     /// An attempt that has not ended by then has failed.
     pub attempt_max: Duration,

@@ -79,6 +79,17 @@ pub struct Refused {
     pub is_final: bool,
 }
 
+/// What became of one entry that was brought apart from the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Brought {
+    /// The follower has it.
+    Taken,
+    /// It refuses it once more.
+    Refused(Refused),
+    /// It has passed the entry and there is no way around that: it gets it when it asks for the room's entries (catch-up).
+    Passed,
+}
+
 /// An attempt after which nothing is known to have arrived. Always worth another attempt, later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
@@ -116,6 +127,22 @@ pub trait Transport: Send + Sync + 'static {
     /// next entry of each room.
     async fn tell_expired(&self, _to: &Provider, _shard: ShardId) -> Result<(), Failure> {
         Ok(())
+    }
+
+    /// Brings one entry that the follower has refused, apart from the order of its shard and although the follower may have
+    /// passed it. The octets are those of every delivery before.
+    async fn bring_again(&self, to: &Provider, shard: ShardId, due: &Due) -> Result<Brought, Failure> {
+        let acknowledged = self.deliver(to, shard, std::slice::from_ref(due)).await?;
+        if let Some(refused) = acknowledged.refused.into_iter().next() {
+            return Ok(Brought::Refused(refused));
+        }
+        if acknowledged.next > due.entry.offset {
+            return Ok(Brought::Taken);
+        }
+        Err(Failure {
+            retry_after: acknowledged.retry_after,
+            why: "it was not acknowledged".to_owned(),
+        })
     }
 
     /// The follower was heard from: ways to it that failed are worth another attempt.

@@ -86,6 +86,8 @@ impl Committer {
             group.batch.cursors = std::mem::take(&mut report.cursors);
             group.batch.index = std::mem::take(&mut report.index);
             group.batch.set_aside = std::mem::take(&mut report.set_aside);
+            group.batch.settled = std::mem::take(&mut report.settled);
+            group.batch.pauses = std::mem::take(&mut report.pauses);
             group.batch.tail_start = report.tail_start;
             group.report = Some(report);
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use actix::Addr;
 use actix::dev::SendError;
-use fanout::{Plane, Resting, Transport};
+use fanout::{Alarms, Plane, Resting, Transport};
 use futures::future::try_join_all;
 use ledger::Ledger;
 use mimi::{Provider, RoomUri};
@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::actors::{Ask, Served, ShardActor, Wake};
 use crate::gate::Reply;
 use crate::metrics::Metrics;
+use crate::operator::Operator;
 use crate::roster::Roster;
 use crate::steward::Steward;
 use crate::{Clock, Options, Outcome, Request, Spawner, dependents};
@@ -90,6 +91,7 @@ pub struct Hub {
 
 struct Inner {
     shards: Shards,
+    ledger: Ledger,
     actors: Arc<[Addr<ShardActor>]>,
     steward: Steward,
     options: Options,
@@ -129,12 +131,13 @@ impl Hub {
         let shards = parts.ledger.shards();
         let metrics = Metrics::new();
         let (roster, dependents) = (Roster::default(), Arc::new(Notify::new()));
-        let resting = Resting::default();
+        let (resting, alarms) = (Resting::default(), Alarms::default());
         let starts = shards.all().map(|shard| {
             let groups = parts.spawner.groups().max(1);
             let in_group = (shards.count() as usize).div_ceil(groups);
             let rooms_max = (parts.options.rooms_max / in_group).max(1);
-            let served = Served::new(&parts, shard, rooms_max, &metrics, &roster, &dependents, &resting);
+            let hints = (&resting, &alarms);
+            let served = Served::new(&parts, shard, rooms_max, &metrics, &roster, &dependents, hints);
             start_actor(&*parts.spawner, shard.0 as usize % groups, served)
         });
         let actors: Arc<[Addr<ShardActor>]> = try_join_all(starts).await?.into();
@@ -149,6 +152,7 @@ impl Hub {
             let hub = move || hub.upgrade().map(|inner| Self { inner });
             Inner {
                 shards,
+                ledger: ledger.clone(),
                 actors,
                 steward,
                 options: parts.options,
@@ -206,6 +210,19 @@ impl Hub {
     /// The shards of this hub's ledger.
     pub fn shards(&self) -> Shards {
         self.inner.shards
+    }
+
+    /// What its operator asks, and decides about followers.
+    pub fn operator(&self) -> Operator {
+        Operator::of(self.clone())
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.inner.ledger
+    }
+
+    pub(crate) fn actor(&self, shard: ShardId) -> &Addr<ShardActor> {
+        &self.inner.actors[shard.0 as usize]
     }
 
     /// The follower was heard from: couriers that wait to try it again try now. Costs next to nothing where none does. A hint,

@@ -19,6 +19,7 @@ mod hub;
 pub mod keys;
 mod metrics;
 mod offload;
+pub mod operator;
 mod options;
 pub mod report;
 mod request;

@@ -61,6 +61,7 @@ impl Trimmer {
         let trimmed = self.log.pass(&self.tenure, cut).await?;
         if trimmed.entries > 0 {
             self.metrics.trimmed(&trimmed);
+            self.couriers.trimmed(trimmed.below);
         }
         Ok(trimmed.more || expired)
     }

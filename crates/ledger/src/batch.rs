@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use mimi::RoomUri;
+use mimi::{Provider, RoomUri};
 use room::{Entry, RowChange};
 use store::{KeyRange, Transaction};
 
@@ -16,6 +16,9 @@ const FOLLOWER_BYTES: usize = 700;
 /// Octets that it takes to say where an entry lies, beside three times the room's name: a row for each room of a batch, so
 /// this much only of a room's first entry in it.
 const PLACE_BYTES: usize = 64;
+
+/// Octets that it takes to pause a follower, or to forget that an entry was set aside for it, at most and roughly.
+const ORDER_BYTES: usize = 800;
 
 /// Octets that it takes to remember that an entry was set aside, at most and roughly.
 const SET_ASIDE_BYTES: usize = 2_000;
@@ -136,6 +139,10 @@ pub struct Batch {
     pub index: Vec<IndexBlock>,
     /// What followers refuse for good.
     pub set_aside: Vec<SetAside>,
+    /// What is set aside no more, for whom.
+    pub settled: Vec<(Provider, Offset)>,
+    /// To whom nothing is brought from then on (`true`), or what is due again.
+    pub pauses: Vec<(Provider, bool)>,
     /// Everything below is indexed; `None` leaves it as it is. Never moves down.
     pub tail_start: Option<Offset>,
 }
@@ -155,7 +162,8 @@ impl Batch {
     pub fn bytes(&self) -> usize {
         let writes: usize = self.writes.iter().map(Write::bytes).sum();
         let index: usize = self.index.iter().map(|block| 96 + 10 * block.offsets().len()).sum();
-        writes + index + 128 * self.cursors.len() + SET_ASIDE_BYTES * self.set_aside.len()
+        let orders = ORDER_BYTES * (self.settled.len() + self.pauses.len());
+        writes + index + 128 * self.cursors.len() + SET_ASIDE_BYTES * self.set_aside.len() + orders
     }
 
     /// Whether something is due once this is durable ([`Ledger::due`](crate::Ledger::due)).
@@ -166,6 +174,7 @@ impl Batch {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         let nothing = self.cursors.is_empty() && self.index.is_empty() && self.set_aside.is_empty();
+        let nothing = nothing && self.settled.is_empty() && self.pauses.is_empty();
         nothing && self.writes.is_empty() && self.tail_start.is_none()
     }
 }

@@ -198,6 +198,7 @@ fn version_1_of_each_value_stays_as_it_was_released() {
             &records::encode_index(&[Offset(300), Offset(301), Offset(1_000)]),
         ),
         golden("set-aside", &set_aside::encode(&sample_set_aside())),
+        golden("paused", &set_aside::encode_paused()),
         golden("due", &sample_due().encode()),
         golden("claim-held", &sample_claims()[0].encode()),
         golden("claim", &sample_claims()[1].encode()),
@@ -274,6 +275,13 @@ fn each_key_stays_as_it_was_released() {
             "set-aside-below",
             &range(keys::set_aside_below(shard, FollowerId(513), Offset(300))),
         ),
+        golden(
+            "set-aside-from",
+            &range(keys::set_aside_from(shard, FollowerId(513), Offset(300))),
+        ),
+        golden("set-aside-in", &range(keys::set_aside_in(shard))),
+        golden("paused", &keys::paused(shard, &provider)),
+        golden("all-paused", &range(keys::all_paused(shard))),
         golden("room-index", &keys::room_index(shard, &room, Seq(300))),
         golden("room-index-from", &range(keys::room_index_from(shard, &room, Seq(300)))),
         golden(
@@ -450,6 +458,8 @@ proptest! {
         let _ = Due::decode(&octets);
         let _ = Claim::decode(&octets);
         let _ = keys::last_room(&octets, 1);
+        let _ = keys::last_provider(&octets, 1);
+        let _ = set_aside::decode(&"b.example".parse().unwrap(), Offset(0), &octets);
         let _ = records::decode_entry(Offset(0), &octets);
         let _ = records::decode_follower(&octets);
         let _ = records::decode_follower_id(&octets);

@@ -15,6 +15,7 @@
 //! | `S` shard `c` chunk part | cursors of 512 interned followers |
 //! | `S` shard `i` follower last | up to 512 offsets due to a follower, by the last of them |
 //! | `S` shard `d` follower offset | an entry that the follower refuses for good |
+//! | `S` shard `p` provider | nothing is brought to this provider |
 //! | `S` shard `a` room seq | the offsets of up to 512 entries of a room that one batch appended, by the seq of the last |
 //! | `S` shard `r` room row | one row of a room |
 //! | `S` shard `b` room row generation chunk | octets of a row too large for one value |
@@ -280,6 +281,33 @@ pub(crate) fn set_aside_below(shard: ShardId, follower: FollowerId, until: Offse
         set_aside(shard, follower, Offset(0)),
         set_aside(shard, follower, until).into(),
     )
+}
+
+/// The entries from `from` on that were set aside for a follower.
+pub(crate) fn set_aside_from(shard: ShardId, follower: FollowerId, from: Offset) -> KeyRange {
+    between(set_aside(shard, follower, from), all_set_aside(shard, follower).end)
+}
+
+/// All entries that were set aside in a shard.
+pub(crate) fn set_aside_in(shard: ShardId) -> KeyRange {
+    prefixed(table(shard, b'd'))
+}
+
+/// All providers to which nothing is brought.
+pub(crate) fn all_paused(shard: ShardId) -> KeyRange {
+    prefixed(table(shard, b'p'))
+}
+
+pub(crate) fn paused(shard: ShardId, provider: &Provider) -> Vec<u8> {
+    let mut key = table(shard, b'p');
+    push_text(&mut key, provider.as_str());
+    key
+}
+
+/// The provider that a key ends with; `prefix` is the length of what stands before it.
+pub(crate) fn last_provider(key: &[u8], prefix: usize) -> Option<Provider> {
+    let text = key.get(prefix..)?.strip_suffix(&[0])?;
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// Where the entries of a room lie that one batch appended, of which this is the last.

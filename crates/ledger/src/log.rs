@@ -301,6 +301,19 @@ impl ShardLog {
             let key = keys::set_aside(self.shard, id, aside.offset);
             plan.ops.push(Op::set(key, set_aside::encode(&aside)));
         }
+        for (follower, offset) in batch.settled {
+            // Nothing was ever set aside for whom nobody knows.
+            let known = self.state.followers.get(&follower);
+            let key = known.map(|id| keys::set_aside(self.shard, *id, offset));
+            plan.ops.extend(key.map(|key| Op::Clear(key.into())));
+        }
+        for (follower, paused) in batch.pauses {
+            let key = keys::paused(self.shard, &follower);
+            plan.ops.push(match paused {
+                true => Op::set(key, set_aside::encode_paused()),
+                false => Op::Clear(key.into()),
+            });
+        }
         self.plan_cursors(&mut plan);
         if plan.tail_start != self.state.tail_start {
             let row = records::encode_offset(plan.tail_start);

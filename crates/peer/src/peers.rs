@@ -212,20 +212,19 @@ impl Peers {
     }
 
     /// Brings entries of `room` to a follower by `/notify` (mimi-protocol §5.5), always over HTTPS. `seqs` are the numbers
-    /// of the first and the last one, for whoever knows them ([`ROOM_SEQ`](crate::ROOM_SEQ)).
+    /// of the first and the last one, for whoever knows them ([`ROOM_SEQ`](crate::ROOM_SEQ)), where they are to be said.
     pub async fn notify(
         &self,
         to: &Provider,
         room: &RoomUri,
         body: Bytes,
-        seqs: (u64, u64),
+        seqs: impl Into<Option<(u64, u64)>>,
     ) -> Result<Answer, PeerError> {
         let mut headers = octets();
-        let (first, last) = seqs;
-        let numbers = HeaderValue::try_from(format!("{first}-{last}"));
+        let numbers = seqs.into().map(|(first, last)| format!("{first}-{last}"));
         headers.extend(
             numbers
-                .ok()
+                .and_then(|numbers| HeaderValue::try_from(numbers).ok())
                 .map(|numbers| (HeaderName::from_static(crate::ROOM_SEQ), numbers)),
         );
         self.post(to, Endpoint::Notify, room.as_str(), headers, body).await

@@ -22,3 +22,6 @@ pub use generated::nave::follower::v1 as follower;
 
 /// The provider API.
 pub use generated::nave::provider::v1 as provider;
+
+/// Operator to hub.
+pub use generated::nave::admin::v1 as admin;

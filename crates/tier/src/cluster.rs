@@ -1,8 +1,8 @@
 //! gRPC between the nodes of one provider, over TLS 1.3 in which both sides show a certificate of the cluster's own CA.
 //!
-//! A certificate says its tier by a dNSName: `edge.nave.internal`, `hub.nave.internal`, `follower.nave.internal`. Who dials
-//! a hub verifies that very name, so an edge's certificate cannot serve as a hub; who serves says which tiers may call, and
-//! closes the connection of any other after the handshake. Addresses say nothing about who is there.
+//! A certificate says its tier by a dNSName: `edge.nave.internal`, `hub.nave.internal`, `follower.nave.internal`; that of an
+//! operator `ctl.nave.internal`. Who dials a hub verifies that very name, so an edge's certificate cannot serve as a hub; who
+//! serves says which tiers may call what, and closes the connection of any other after the handshake. Addresses say nothing about who is there.
 //!
 //! Sessions are never resumed. Replaced files count for every handshake after; open connections stay.
 
@@ -78,6 +78,8 @@ pub enum Tier {
     Hub,
     /// `nave-follower`.
     Follower,
+    /// `navectl`: an operator.
+    Ctl,
 }
 
 impl Tier {
@@ -87,6 +89,7 @@ impl Tier {
             Self::Edge => "edge.nave.internal",
             Self::Hub => "hub.nave.internal",
             Self::Follower => "follower.nave.internal",
+            Self::Ctl => "ctl.nave.internal",
         }
     }
 }
@@ -142,12 +145,24 @@ impl Cluster {
         callers: &'static [Tier],
         stop: CancellationToken,
     ) {
+        self.serve_faces(listener, vec![(callers, routes)], stop).await;
+    }
+
+    /// Serves to nodes of each tier its own routes, until `stop`, then finishes what is under way. Whose certificate names
+    /// several tiers gets the first that is its.
+    pub async fn serve_faces(
+        &self,
+        listener: TcpListener,
+        faces: Vec<(&'static [Tier], Routes)>,
+        stop: CancellationToken,
+    ) {
         let greet = move |stream: &tokio_rustls::server::TlsStream<TcpStream>| {
             let certificate = stream.get_ref().1.peer_certificates()?.first()?;
-            if !callers.iter().any(|tier| link::tls::covers(certificate, tier.name())) {
+            let calls = |callers: &[Tier]| callers.iter().any(|tier| link::tls::covers(certificate, tier.name()));
+            let Some((_, routes)) = faces.iter().find(|(callers, _)| calls(callers)) else {
                 tracing::warn!("a node of a tier that does not call here");
                 return None;
-            }
+            };
             Some(TowerToHyperService::new(routes.clone()))
         };
         accept::serve(listener, || self.tls().server, &BOUNDS, stop, greet).await;

@@ -143,6 +143,29 @@ async fn a_tier_that_does_not_call_here_is_turned_away() {
 }
 
 #[tokio::test]
+async fn each_tier_is_served_its_own_routes_and_no_others() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (cluster, stop) = (world.node("hub", &world.ca, Tier::Hub), world.stop.clone());
+    tokio::spawn(async move {
+        let faces: Vec<(&'static [Tier], Routes)> = vec![
+            (&[Tier::Ctl], Routes::default()),
+            (&[Tier::Edge], Routes::new(HubServer::new(Idle))),
+        ];
+        cluster.serve_faces(listener, faces, stop).await;
+    });
+    call(&world.node("edge", &world.ca, Tier::Edge), &[address])
+        .await
+        .unwrap();
+    let refused = call(&world.node("ctl", &world.ca, Tier::Ctl), &[address]).await;
+    assert_eq!(refused.unwrap_err().code(), tonic::Code::Unimplemented);
+    let follower = world.node("follower", &world.ca, Tier::Follower);
+    let turned_away = call(&follower, &[address]).await.unwrap_err();
+    assert_ne!(turned_away.code(), tonic::Code::Unimplemented);
+}
+
+#[tokio::test]
 async fn a_certificate_of_another_authority_is_nobodys() {
     let world = World::new();
     let other = DevelopmentCa::generate().unwrap();

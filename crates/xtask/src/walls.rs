@@ -86,6 +86,10 @@ pub const WALLS: &[(&str, &[&str])] = &[
             "actix",
         ],
     ),
+    (
+        "nave-ctl",
+        &["*", "!daemon", "!mimi", "!proto", "!tier", "actix", "quinn", "fjall"],
+    ),
     ("nave", &["hub", "room", "shard", "fanout", "actix"]),
     ("example-follower", &["*", "!proto", "actix"]),
     // It drives processes, and knows of them what others may know: not how they work. Beside them it measures bare OpenMLS.

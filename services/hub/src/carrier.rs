@@ -6,18 +6,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fanout::{Acknowledged, Due, Failure, Refused, Transport};
+use fanout::{Acknowledged, Brought, Due, Failure, Refused, Transport};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
-use ledger::{LedgerId, Offset, Shown};
+use ledger::{LedgerId, Offset, Seq, Shown};
 use link::{Fanout, Framed, LinkError};
 use mimi::catch_up::EntriesExpired;
 use mimi::{Encode as _, Provider, RoomUri};
 use peer::{Answer, Endpoint, PeerError, Peers, succeeded};
 use proto::follower::follower_client::FollowerClient;
-use proto::follower::{Delivery, PositionRequest};
+use proto::follower::{Delivery, NotifyRequest, PositionRequest};
 use proto::link::{Call, Deliver, Item};
 use route::ShardId;
+use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::limits::{GRPC_BYTES_MAX, NOTIFY_ROOMS_MAX};
@@ -96,7 +97,7 @@ impl Carrier {
             let (offset, room) = (due.entry.offset, &due.entry.room);
             match due.shown {
                 Shown::Digest => notified.done.push(offset),
-                Shown::Message => match self.notify_one(to, room, due).await {
+                Shown::Message => match self.notify_one(to, room, due, Some(due.entry.seq)).await {
                     Ok(None) => notified.done.push(offset),
                     Ok(Some(refused)) => {
                         // What is behind it in its room waits until it is taken, or set aside.
@@ -113,9 +114,42 @@ impl Carrier {
         notified
     }
 
-    async fn notify_one(&self, to: &Provider, room: &RoomUri, due: &Due) -> Result<Option<Refused>, Failure> {
-        let seq = due.entry.seq.0;
-        let answer = self.peers.notify(to, room, due.entry.message.clone(), (seq, seq)).await;
+    /// Our own follower passes over what is below its position, but not over what it is notified of.
+    async fn notify_ours(&self, due: &Due) -> Result<Brought, Failure> {
+        let request = NotifyRequest {
+            hub: self.us.as_str().to_owned(),
+            room: due.entry.room.as_str().to_owned(),
+            body: due.entry.message.clone(),
+            ..NotifyRequest::default()
+        };
+        match self.follower.clone().notify(request).await {
+            Ok(_) => Ok(Brought::Taken),
+            Err(status) => {
+                let code = match status.code() {
+                    Code::InvalidArgument => 400,
+                    Code::OutOfRange => 413,
+                    _ => return Err(refused_call(&status)),
+                };
+                Ok(Brought::Refused(Refused {
+                    offset: due.entry.offset,
+                    status: code,
+                    reason: status.message().to_owned(),
+                    is_final: true,
+                }))
+            }
+        }
+    }
+
+    /// `number`: the entry's, where that is to be said.
+    async fn notify_one(
+        &self,
+        to: &Provider,
+        room: &RoomUri,
+        due: &Due,
+        number: Option<Seq>,
+    ) -> Result<Option<Refused>, Failure> {
+        let seqs = number.map(|Seq(seq)| (seq, seq));
+        let answer = self.peers.notify(to, room, due.entry.message.clone(), seqs).await;
         let answer = answer.map_err(|error| Failure::new(error.to_string()))?;
         if succeeded(&answer) {
             return Ok(None);
@@ -211,6 +245,20 @@ impl Transport for Carrier {
             retry_after: retry_after(&answer),
             why: format!("x-entriesExpired answered {}", answer.status),
         })
+    }
+
+    /// By `/notify`, whichever way its entries go: over the link it has passed this one. Its number is not said, since a
+    /// follower may have numbered later ones of the room, and would take this one for another by the same number. What it is
+    /// only shown the digest of has no form there.
+    async fn bring_again(&self, to: &Provider, _shard: ShardId, due: &Due) -> Result<Brought, Failure> {
+        if due.shown == Shown::Digest {
+            return Ok(Brought::Passed);
+        }
+        if *to == self.us {
+            return self.notify_ours(due).await;
+        }
+        let refused = self.notify_one(to, &due.entry.room, due, None).await?;
+        Ok(refused.map_or(Brought::Taken, Brought::Refused))
     }
 
     fn heard_from(&self, follower: &Provider) {

@@ -20,7 +20,7 @@ pub struct Config {
     /// This provider's domain.
     #[serde(deserialize_with = "provider::domain")]
     pub domain: Provider,
-    /// Where edges connect.
+    /// Where edges and operators connect.
     pub listen: SocketAddr,
     /// `host:port` under which edges reach this node; none: `listen`.
     #[serde(default)]
@@ -49,7 +49,7 @@ pub struct Config {
     /// port 0, at any.
     #[serde(default = "anywhere")]
     pub link: SocketAddr,
-    /// The certificate that edges and followers see, and the root of theirs.
+    /// The certificate that edges, followers and operators see, and the root of theirs.
     pub cluster: ClusterFiles,
     /// Whether minimal-metadata rooms are hosted (mimi-protocol §6).
     #[serde(default)]

@@ -2,6 +2,7 @@
 //! over gRPC and brings entries to followers; the all-in-one binary and `nave-hub` itself use the same constructor.
 
 mod abuse;
+mod admin;
 mod carrier;
 mod catch_up;
 pub mod config;
@@ -14,6 +15,7 @@ mod serve;
 mod service;
 
 pub use abuse::Moderation;
+pub use admin::AdminService;
 pub use carrier::Carrier;
 pub use hub::frank::{FrankingError, FrankingOptions};
 pub use hub::keys::{BadKeys, HubKeys, NoRandomness, UnsupportedSuite};

@@ -9,6 +9,15 @@ pub(crate) const REPORT_BYTES_MAX: usize = 2 << 20;
 /// Cases of abuse in one answer.
 pub(crate) const CASES_LISTED_MAX: usize = 100;
 
+/// Followers, or shards of one, in one answer to an operator.
+pub(crate) const FOLLOWERS_LISTED_MAX: usize = 256;
+
+/// Entries that were set aside in one answer to an operator, or that one of its orders is about.
+pub(crate) const SET_ASIDE_LISTED_MAX: usize = 64;
+
+/// Orders and questions of operators worked on at a time; more are told to come back.
+pub(crate) const OPERATORS_MAX: usize = 8;
+
 /// Followers that one message wakes the couriers of.
 pub(crate) const WAKE_FOLLOWERS_MAX: usize = 256;
 

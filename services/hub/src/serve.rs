@@ -114,7 +114,11 @@ pub async fn work_on(
         hub.drain().await;
         inner.cancel();
     };
-    let serving = cluster.serve(listener, Routes::new(hub.server()), &[Tier::Edge], inner.clone());
+    let faces: Vec<(&'static [Tier], Routes)> = vec![
+        (&[Tier::Edge], Routes::new(hub.server())),
+        (&[Tier::Ctl], Routes::new(hub.admin())),
+    ];
+    let serving = cluster.serve_faces(listener, faces, inner.clone());
     tokio::join!(draining, serving);
     links.close(link::Code::Draining).await;
     drop(hub);

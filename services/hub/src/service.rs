@@ -15,6 +15,7 @@ use ledger::abuse::Filed;
 use ledger::{Ledger, Seq};
 use mimi::{Encode as _, Provider, RoomUri};
 use peer::Peers;
+use proto::admin::admin_server::AdminServer;
 use proto::follower::follower_client::FollowerClient;
 use proto::hub::hub_server::{Hub as HubRpc, HubServer};
 use proto::hub::{
@@ -31,13 +32,12 @@ use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 use tracing::Instrument as _;
 
-use crate::Carrier;
 use crate::abuse::{Inbox, Moderation};
 use crate::catch_up::{CatchUp, refused};
 use crate::keys::RoomKeys;
 use crate::limits::{GRPC_BYTES_MAX, REPORT_BYTES_MAX, WAKE_FOLLOWERS_MAX};
 use crate::metrics::Metrics;
-use crate::reply;
+use crate::{AdminService, Carrier, reply};
 
 /// How often the franking keys are read again: several times in the shortest interval.
 const FRANKING_REFRESH: Duration = Duration::from_secs(10 * 60);
@@ -177,6 +177,11 @@ impl HubService {
         HubServer::new(self.clone())
             .max_decoding_message_size(GRPC_BYTES_MAX)
             .max_encoding_message_size(GRPC_BYTES_MAX)
+    }
+
+    /// What operators call, for whichever listener serves them.
+    pub fn admin(&self) -> AdminServer<AdminService> {
+        AdminServer::new(AdminService::of(&self.inner.hub, self.inner.node.incarnation()))
     }
 
     /// Takes no more requests, makes durable and releases what was decided, resigns the shards and ends the node's life.

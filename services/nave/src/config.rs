@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use mimi::{Provider, UserUri};
 use nave_edge::config::{Assets, Bounds, User, check_users};
 use serde::Deserialize;
+use tier::ClusterFiles;
 use tier::provider::{self, Files, Peer};
 
 /// Everything `nave serve` needs to know.
@@ -37,6 +38,9 @@ pub struct Config {
     /// How long what was delivered is kept.
     #[serde(default)]
     pub retention: tier::Retention,
+    /// Where operators connect, if they do.
+    #[serde(default)]
+    pub operator: Option<Operator>,
     /// Local users and their tokens.
     #[serde(default)]
     pub users: Vec<User>,
@@ -55,6 +59,16 @@ pub struct Config {
     /// Logs, traces, metrics.
     #[serde(default)]
     pub telemetry: daemon::telemetry::Options,
+}
+
+/// Where `navectl` connects: gRPC over mutual TLS under a CA of this cluster's own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operator {
+    /// The address.
+    pub listen: SocketAddr,
+    /// The certificate that operators see, which names the tier of hubs, and the root of theirs.
+    pub cluster: ClusterFiles,
 }
 
 /// What a local user's client needs.
@@ -94,6 +108,9 @@ impl Config {
         paths.extend(self.tls.paths().into_iter().chain(self.api_tls.paths()));
         paths.extend(self.peers.iter_mut().map(|peer| &mut peer.roots));
         paths.extend(self.assets.paths());
+        if let Some(operator) = &mut self.operator {
+            paths.extend(operator.cluster.paths());
+        }
         if let Some(client) = &mut self.client {
             paths.extend([&mut client.token, &mut client.roots]);
         }

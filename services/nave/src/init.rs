@@ -9,9 +9,16 @@ use anyhow::{Context, ensure};
 use daemon::certificates::{CA_CERTIFICATE, DevelopmentCa, write_private};
 use daemon::tokens::TokenDigest;
 use mimi::Provider;
+use tier::Tier;
 
 /// Name of the configuration in a provider's directory.
 pub const CONFIG: &str = "nave.toml";
+
+/// Name of what `navectl` reads, in the same directory.
+pub const CTL_CONFIG: &str = "ctl.toml";
+
+/// Where the certificates of the provider's own nodes are, in the same directory.
+const CLUSTER: &str = "cluster";
 
 /// What `nave init` was told.
 #[derive(Debug, Clone)]
@@ -26,6 +33,8 @@ pub struct Plan {
     pub api: SocketAddr,
     /// Where health and metrics are served.
     pub admin: SocketAddr,
+    /// Where operators connect; none: nowhere.
+    pub operator: Option<SocketAddr>,
     /// Directory of the CA; none: the provider's own.
     pub ca: Option<PathBuf>,
     /// The local user that gets a token.
@@ -33,6 +42,9 @@ pub struct Plan {
     /// Whether there are minimal-metadata rooms.
     pub minimal_metadata: bool,
 }
+
+const OPERATOR_FILES: &str =
+    "cluster = { chain = \"cluster/hub.pem\", key = \"cluster/hub.key\", roots = \"cluster/ca.pem\" }\n";
 
 impl Plan {
     /// A plan for a user `alice`; where `api` or `admin` is not given, it is on one of the two ports after that of `listen`.
@@ -59,6 +71,7 @@ impl Plan {
             listen,
             api,
             admin,
+            operator: None,
             ca: None,
             user: "alice".to_owned(),
             minimal_metadata: false,
@@ -93,6 +106,10 @@ impl Plan {
         let keys = nave_hub::HubKeys::generate(self.domain.clone())?;
         write_private(&self.file("hub.key"), &hex::encode(keys.to_octets()))?;
 
+        if self.operator.is_some() {
+            self.admit_operators()?;
+        }
+
         let secret = rand::random::<[u8; 32]>();
         write_private(&self.file("gateway.secret"), &hex::encode(secret))?;
 
@@ -100,6 +117,30 @@ impl Plan {
         write_private(&self.file("client.token"), &token)?;
         write(&config, &self.text(&TokenDigest::of(&token)))?;
         Ok(config)
+    }
+
+    /// A CA for the nodes of this provider alone, the hub's certificate of it, an operator's, and what `navectl` reads.
+    fn admit_operators(&self) -> anyhow::Result<()> {
+        let Some(listen) = self.operator else { return Ok(()) };
+        let ca = DevelopmentCa::in_directory(&self.file(CLUSTER))?;
+        for (tier, name) in [(Tier::Hub, "hub"), (Tier::Ctl, "ctl")] {
+            let file = |kind: &str| self.file(CLUSTER).join(format!("{name}.{kind}"));
+            ca.issue(&[tier.name()])?.write(&file("pem"), &file("key"))?;
+        }
+        let text = format!(
+            r#"# What `navectl --config ctl.toml` reads. Paths are relative to this file.
+
+# Some hub nodes; the others are learned from them.
+hubs = ["{listen}"]
+
+# The operator's certificate. Whoever holds its key may do what `navectl` can.
+[cluster]
+chain = "{CLUSTER}/ctl.pem"
+key = "{CLUSTER}/ctl.key"
+roots = "{CLUSTER}/{CA_CERTIFICATE}"
+"#
+        );
+        write(&self.file(CTL_CONFIG), &text)
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -114,8 +155,14 @@ impl Plan {
             admin,
             user,
             minimal_metadata,
+            operator,
             ..
         } = self;
+        let operator = match operator {
+            Some(listen) => format!("[operator]\nlisten = \"{listen}\"\n{OPERATOR_FILES}"),
+            None => format!("# [operator]\n# listen = \"{}:7003\"\n{OPERATOR_FILES}", listen.ip())
+                .replace("\ncluster", "\n# cluster"),
+        };
         format!(
             r#"# A Nave provider. Paths are relative to this file; `NAVE_…` variables go over its keys
 # (NAVE_TELEMETRY__LOG_FILTER=debug).
@@ -148,6 +195,9 @@ minimal_metadata = {minimal_metadata}
 acknowledged_s = 86_400
 regardless_s = 2_592_000
 
+# Where `navectl` connects (gRPC over mutual TLS). Both sides show a certificate of a CA for this alone: the hub's names
+# `hub.nave.internal`, an operator's `ctl.nave.internal`.
+{operator}
 # The certificate that other providers see. It must name `domain`. Read again when the files change.
 [tls]
 chain = "provider.pem"

@@ -68,6 +68,9 @@ struct Init {
     /// Where health and metrics are served [default: two ports after that of --listen]
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
+    /// Where operators connect with navectl [default: three ports after that of --listen]
+    #[arg(long, value_name = "ADDR")]
+    operator: Option<SocketAddr>,
     /// Directory of the development CA that issues the certificates [default: one of its own in DIRECTORY]
     #[arg(long, value_name = "DIR")]
     ca: Option<PathBuf>,
@@ -183,8 +186,11 @@ async fn play(demo: Demo) -> anyhow::Result<bool> {
 }
 
 fn make(init: Init) -> anyhow::Result<bool> {
+    let after = || init.listen.port().checked_add(3).filter(|_| init.listen.port() != 0);
+    let after = after().map(|port| SocketAddr::new(init.listen.ip(), port));
     let plan = Plan::new(init.directory, init.domain, init.listen, init.api, init.admin)?;
     let config = Plan {
+        operator: init.operator.or(after),
         ca: init.ca,
         user: init.user,
         ..plan

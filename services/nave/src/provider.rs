@@ -20,8 +20,10 @@ use proto::hub::hub_client::HubClient;
 use store::Database;
 use stores::Store;
 use tier::process::{Program, bind};
+use tier::{Cluster, Tier};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::transport::Server;
 
 use crate::config::Config;
@@ -43,6 +45,7 @@ pub struct Running {
     links: Links,
     database: Database,
     edge: JoinHandle<()>,
+    operators: Option<JoinHandle<()>>,
     link: link::Endpoint,
     /// Ends the edge.
     stop: CancellationToken,
@@ -96,6 +99,10 @@ impl Running {
 
         let https = bind(config.listen, "listen").await?;
         let api = bind(config.api, "api").await?;
+        let operators = match &config.operator {
+            Some(operator) => Some(bind(operator.listen, "operator.listen").await?),
+            None => None,
+        };
         let limits = tier::provider::link_limits(&config.peers);
         let link = link::Endpoint::bind(config.listen, identity.clone(), roots.clone(), limits.clone())
             .with_context(|| format!("listen: cannot bind UDP {}", config.listen))?;
@@ -148,6 +155,17 @@ impl Running {
         ))
         .into();
 
+        let operators = match (operators, config.operator) {
+            (Some(listener), Some(operator)) => {
+                let cluster = Cluster::join(operator.cluster, Tier::Hub, inner.clone()).context("operator")?;
+                let (routes, stop) = (Routes::new(hub.admin()), inner.clone());
+                Some(tokio::spawn(async move {
+                    cluster.serve(listener, routes, &[Tier::Ctl], stop).await;
+                }))
+            }
+            _ => None,
+        };
+
         let authority = format!("{provider}:{}", config.listen.port());
         let parts = EdgeParts {
             provider,
@@ -185,6 +203,7 @@ impl Running {
             links,
             database,
             edge,
+            operators,
             link,
             stop,
             inner,
@@ -199,6 +218,11 @@ impl Running {
         }
         self.hub.drain().await;
         self.inner.cancel();
+        if let Some(operators) = self.operators
+            && let Err(error) = operators.await
+        {
+            tracing::error!(%error, "the operators' listener ended badly");
+        }
         self.link.close(link::Code::Draining).await;
         self.links.close(link::Code::Draining).await;
         drop(self.hub);

@@ -45,6 +45,27 @@ fn what_init_writes_is_a_configuration() {
 }
 
 #[test]
+fn operators_are_admitted_where_the_plan_says_so_with_certificates_of_a_ca_of_their_own() {
+    let root = tempfile::tempdir().unwrap();
+    let closed = Config::load(&plan(root.path(), "a").carry_out().unwrap()).unwrap();
+    assert!(closed.operator.is_none() && !root.path().join("a/ctl.toml").exists());
+    let open = Plan {
+        operator: Some("127.0.0.1:7446".parse().unwrap()),
+        ..plan(root.path(), "b")
+    };
+    let operator = Config::load(&open.carry_out().unwrap()).unwrap().operator.unwrap();
+    assert_eq!(operator.listen.port(), 7_446);
+    assert_eq!(operator.cluster.roots, root.path().join("b/cluster/ca.pem"));
+    let read = |file: &str| std::fs::read_to_string(root.path().join("b").join(file)).unwrap();
+    assert_ne!(
+        read("cluster/ca.pem"),
+        read("ca.pem"),
+        "no other provider's certificate is an operator's"
+    );
+    assert!(read("ctl.toml").contains("hubs = [\"127.0.0.1:7446\"]"));
+}
+
+#[test]
 fn init_overwrites_nothing() {
     let root = tempfile::tempdir().unwrap();
     let config = plan(root.path(), "a").carry_out().unwrap();

@@ -41,9 +41,10 @@ fn nave(arguments: &[&str]) -> Command {
 
 impl Provider {
     fn init(root: &Path, name: &str, ca: Option<&Self>) -> Self {
-        let [listen, api, admin] = nave::ports::free().unwrap();
+        let [listen, api, admin, operator] = nave::ports::free().unwrap();
         let (directory, domain) = (root.join(name), format!("{name}.example"));
-        let [listen_text, api, admin_text] = [listen, api, admin].map(|address| address.to_string());
+        let all = [listen, api, admin, operator];
+        let [listen_text, api, admin_text, operator] = all.map(|address| address.to_string());
         let mut init = nave(&[
             "init",
             directory.to_str().unwrap(),
@@ -52,7 +53,8 @@ impl Provider {
             "--listen",
             &listen_text,
         ]);
-        init.args(["--api", &api, "--admin", &admin_text, "--user", &format!("{name}-user")]);
+        init.args(["--api", &api, "--admin", &admin_text, "--operator", &operator]);
+        init.args(["--user", &format!("{name}-user")]);
         if let Some(ca) = ca {
             init.args(["--ca", ca.directory.to_str().unwrap()]);
         }

@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fanout::{Acknowledged, Couriers, Due, Failure, Occasion, Opening, Options, Refused, Resting, Transport};
-use ledger::{Batch, Change, Cut, Founding, Ledger, LedgerId, Offset, Prepared, ShardLog, Trimmer};
+use fanout::{
+    Acknowledged, Alarms, Brought, Couriers, Due, Failure, Occasion, Opening, Options, Refused, Resting, Transport,
+};
+use ledger::{Batch, Change, Cut, Founding, Ledger, LedgerId, Offset, Prepared, SetAside, ShardLog, Trimmer};
 use mimi::Provider;
 use room::{Chain, Digest, Entry, EntryKind, Epoch, Millis, Recipient, Recipients, Seq, Shown};
 use route::{ShardId, Shards};
@@ -157,6 +159,29 @@ impl Transport for Papers {
         acknowledged.next = Offset(left.unwrap_or_else(|| items.last().map_or(0, |due| due.entry.offset.0 + 1)));
         Ok(acknowledged)
     }
+
+    /// Takes it behind later ones of its room.
+    async fn bring_again(&self, to: &Provider, _shard: ShardId, due: &Due) -> Result<Brought, Failure> {
+        tokio::task::yield_now().await;
+        let mut papers = self.of();
+        let paper = papers.entry(to.clone()).or_default();
+        paper.attempts += 1;
+        if paper.down {
+            return Err(Failure::new("down"));
+        }
+        let offset = due.entry.offset.0;
+        if paper.refuses.contains(&offset) {
+            return Ok(Brought::Refused(Refused {
+                offset: due.entry.offset,
+                status: 400,
+                reason: "no".into(),
+                is_final: true,
+            }));
+        }
+        let bytes = due.entry.message.clone();
+        paper.arrived.push((offset, bytes, due.shown, due.previous_seq.0));
+        Ok(Brought::Taken)
+    }
 }
 
 pub struct World {
@@ -209,6 +234,7 @@ impl World {
             plane: tokio::runtime::Handle::current().into(),
             seed: u64::from(n),
             resting: papers.1.clone(),
+            alarms: Alarms::default(),
             options: options.clone(),
         });
         (tenure, log, couriers.await.unwrap())
@@ -229,6 +255,14 @@ impl World {
         };
         let mut trimmer = Trimmer::new(self.ledger.clone(), SHARD);
         trimmer.pass(&self.tenure, cut).await.unwrap().below
+    }
+
+    /// Writes a row, and opens the shard again.
+    pub async fn put_aside(&mut self, aside: SetAside) {
+        let mut batch = Batch::default();
+        batch.set_aside.push(aside);
+        self.log.append(&self.tenure, batch).await.unwrap();
+        self.restart().await;
     }
 
     /// One batch with one entry of `room`, due to `to`, and whatever the couriers report.
@@ -271,6 +305,8 @@ impl World {
             batch.cursors = report.cursors.clone();
             batch.index = report.index.clone();
             batch.set_aside = report.set_aside.clone();
+            batch.settled = report.settled.clone();
+            batch.pauses = report.pauses.clone();
             batch.tail_start = report.tail_start;
         }
         for entry in entries {

@@ -7,7 +7,7 @@ mod ties;
 
 pub(crate) use room::RoomActor;
 pub use shard::OpenError;
-pub(crate) use shard::{Drain, Served, ShardActor, Take, Wake};
+pub(crate) use shard::{Consult, Drain, Served, ShardActor, Take, Wake};
 
 use actix::Message;
 use mimi::RoomUri;

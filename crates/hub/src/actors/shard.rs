@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::dev::{SendError, channel};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakAddr};
-use fanout::{Couriers, Opening, Plane, Resting, Transport};
+use fanout::{Alarms, Couriers, Opening, Plane, Resting, Transport};
 use ledger::{AppendError, Ledger, ReadError, Rooms, ShardLog};
 use mimi::Provider;
 use room::Keys;
@@ -38,6 +38,7 @@ pub(crate) struct Served {
     dependents: Arc<Notify>,
     transport: Arc<dyn Transport>,
     resting: Resting,
+    alarms: Alarms,
     couriers: Plane,
     seed: u64,
     rooms_max: usize,
@@ -103,7 +104,7 @@ impl Served {
         metrics: &Metrics,
         roster: &Roster,
         dependents: &Arc<Notify>,
-        resting: &Resting,
+        (resting, alarms): (&Resting, &Alarms),
     ) -> Self {
         Self {
             shard,
@@ -118,6 +119,7 @@ impl Served {
             dependents: dependents.clone(),
             transport: parts.transport.clone(),
             resting: resting.clone(),
+            alarms: alarms.clone(),
             couriers: parts.couriers.clone(),
             seed: parts.seed.wrapping_add(u64::from(shard.0)),
             rooms_max,
@@ -139,6 +141,7 @@ impl Served {
             plane: self.couriers.clone(),
             seed: self.seed,
             resting: self.resting.clone(),
+            alarms: self.alarms.clone(),
             options: self.options.fanout.clone(),
         })
         .await
@@ -485,6 +488,23 @@ impl Handler<Wake> for ShardActor {
     fn handle(&mut self, wake: Wake, _ctx: &mut Self::Context) {
         if let State::Serving(serving) = &self.state {
             serving.couriers.wake(&wake.follower);
+        }
+    }
+}
+
+/// Something that an operator asks the shard's couriers. It is dropped unheard where the shard is not served.
+pub(crate) struct Consult(pub(crate) Box<dyn FnOnce(&Couriers) + Send>);
+
+impl Message for Consult {
+    type Result = ();
+}
+
+impl Handler<Consult> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Consult(ask): Consult, _ctx: &mut Self::Context) {
+        if let State::Serving(serving) = &self.state {
+            ask(&serving.couriers);
         }
     }
 }

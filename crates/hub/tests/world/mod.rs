@@ -8,7 +8,7 @@
 
 pub mod faults;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use client::mls::{Answered, Member, ORDINARY, RoomProfile, Submitted};
-use fanout::{Acknowledged, Due, Failure, Transport};
+use fanout::{Acknowledged, Due, Failure, Refused, Transport};
 use hub::keys::HubKeys;
 use hub::{Clock, Hub, LocalTasks, Options, Outcome, Parts, Request};
 use ledger::{Founding, Ledger, LedgerId, Offset, Shown};
@@ -63,6 +63,8 @@ pub struct Papers {
     pub down: Mutex<bool>,
     /// Who was told that something is lost.
     pub told: Mutex<Vec<Provider>>,
+    /// Those who refuse everything, for good.
+    pub refuses: Mutex<BTreeSet<Provider>>,
 }
 
 impl Papers {
@@ -109,6 +111,19 @@ impl Transport for Papers {
         if *self.down.lock().unwrap() {
             return Err(Failure::new("down"));
         }
+        let past = items.last().unwrap().entry.offset.plus(1);
+        if self.refuses.lock().unwrap().contains(to) {
+            let refused = items.iter().map(|due| Refused {
+                offset: due.entry.offset,
+                status: 400,
+                reason: "no".to_owned(),
+                is_final: true,
+            });
+            return Ok(Acknowledged {
+                refused: refused.collect(),
+                ..Acknowledged::below(past)
+            });
+        }
         let mut arrived = self.arrived.lock().unwrap();
         let arrived = arrived.entry(to.clone()).or_default();
         arrived.extend(items.iter().map(|due| {
@@ -121,7 +136,7 @@ impl Transport for Papers {
                 due.shown,
             )
         }));
-        Ok(Acknowledged::below(items.last().unwrap().entry.offset.plus(1)))
+        Ok(Acknowledged::below(past))
     }
 }
 

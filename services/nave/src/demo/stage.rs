@@ -76,7 +76,7 @@ fn prepare(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     for name in names {
         let domain: Provider = format!("{name}.example").parse()?;
         let home = directory.join(name);
-        let [listen, api, admin] = ports::free()?;
+        let [listen, api, admin, operator] = ports::free()?;
         let user = match name {
             "a" => "alice",
             "b" => "bob",
@@ -88,6 +88,7 @@ fn prepare(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
             listen,
             api,
             admin,
+            operator: Some(operator),
             ca: None,
             user: user.to_owned(),
             minimal_metadata: true,

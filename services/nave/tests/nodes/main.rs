@@ -7,6 +7,7 @@
 mod crowd;
 mod inside;
 mod load;
+mod operators;
 #[cfg(feature = "fdb")]
 mod processes;
 mod scenario;
@@ -28,6 +29,15 @@ async fn while_no_hub_reaches_the_store_clients_are_told_to_come_back_and_afterw
     let site = site::Site::make(root.path(), "fdb:in-memory");
     let mut cluster = inside::Inside::set_up(&site).await;
     Box::pin(scenario::be_away(&site, &mut cluster)).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_order_reaches_every_hub_and_holds_when_one_dies() {
+    let root = tempfile::tempdir().unwrap();
+    let site = site::Site::make(root.path(), "fdb:in-memory");
+    let mut cluster = inside::Inside::set_up(&site).await;
+    Box::pin(operators::play(&site, &mut cluster)).await;
     cluster.end().await;
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Site {
     a: Config,
     /// The configuration of the other provider.
     pub(crate) b: PathBuf,
+    /// What `navectl` reads: it names one of the hubs.
+    pub(crate) ctl: PathBuf,
 }
 
 fn init(root: &Path, name: &str, user: &str) -> (PathBuf, SocketAddr) {
@@ -131,6 +133,8 @@ impl Site {
             node(format!("edge-{n}"), rest)
         });
         let edges = edge_nodes.collect();
+        let (certificate, one) = (cluster("ctl"), hub_addresses[0]);
+        let ctl = write("ctl.toml".to_owned(), format!("hubs = ['{one}']\n{certificate}"));
         let file = |name: &str| directory.join("cluster").join(name);
         Self {
             hubs: hub_nodes,
@@ -138,6 +142,7 @@ impl Site {
             followers: follower_nodes,
             hub_addresses,
             apis,
+            ctl,
             asker: tier::ClusterFiles {
                 chain: file("edge.pem"),
                 key: file("edge.key"),

@@ -8,6 +8,7 @@ mod catch_up;
 mod comings;
 mod contents;
 mod failures;
+mod operators;
 mod pseudonyms;
 mod retention;
 mod rules;
