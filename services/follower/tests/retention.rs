@@ -274,3 +274,34 @@ async fn b_2_whoever_followed_before_followers_were_known_by_room_loses_nothing(
     world.trim().await;
     assert_eq!(world.places().await, [0_u64; 0]);
 }
+
+#[tokio::test]
+async fn b_2_what_an_earlier_release_stored_is_read_and_goes_when_what_is_behind_it_does() {
+    let world = World::new();
+    let at = |table: &[u8], rest: &[u8]| [table, room().as_str().as_bytes(), &[0], rest].concat();
+    let place = |place: u8| at(b"Pi", &[0, 0, 0, 0, 0, 0, 0, place, 0, 0, 0, 0]);
+    let mut transaction = world.database.begin();
+    transaction.set(place(1), [&[1, 0x08, 1, 0x12, 5][..], b"first"].concat());
+    transaction.set(place(2), [&[1, 0x08, 2, 0x12, 6][..], b"second"].concat());
+    transaction.set(
+        at(b"Ph", b""),
+        [&[1, 0x08, 3, 0x10, 2, 0x1a, 32][..], &[9; 32]].concat(),
+    );
+    transaction.commit().await.unwrap();
+    world.trim().await;
+    assert_eq!(world.places().await, [1, 2], "nobody knows how old it is");
+    world.follower.lose(&provider("a"), &room(), Seq(7)).await.unwrap();
+    let loss = world.database.begin().get(&place(3)).await.unwrap().unwrap();
+    assert_eq!(
+        loss[..],
+        [1, 0x28, 0x80, 0xe0, 0xef, 0x97, 0x20],
+        "when it was stored, and nothing else"
+    );
+    let head = world.database.begin().get(&at(b"Ph", b"")).await.unwrap().unwrap();
+    assert!(head.starts_with(&[1, 0x08, 4, 0x10, 2, 0x1a, 32]) && head.ends_with(&[9, 0x28, 7]));
+    world.days_later(2);
+    world.trim().await;
+    assert_eq!(world.places().await, [0_u64; 0]);
+    let head = world.database.begin().get(&at(b"Ph", b"")).await.unwrap().unwrap();
+    assert!(head.ends_with(&[9, 0x28, 7, 0x30, 2]), "up to where it is forgotten");
+}

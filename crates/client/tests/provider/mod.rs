@@ -198,6 +198,7 @@ fn due(state: &mut State, client: &str, next: u64) -> Vec<Event> {
             position,
             seq: 0,
             message: fanout.encode().into(),
+            rejoin: false,
             key_package_refs: refs_of(fanout),
         })
         .collect();
