@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Arguments, Common, Scenario};
 use report::Outcome;
@@ -60,14 +61,27 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Scenario::BareQuinnReceive { setup } => limits::quinn::receive(&setup).await.map(|()| true),
         Scenario::NatsFollow { setup } => beside::nats::follow(&setup).await.map(|()| true),
         Scenario::Synapses(options) => beside::synapse::alone(&common, &options).await,
-        Scenario::All => all(&common).await,
         scenario => {
-            let outcome = measure(&scenario, &Setting::of(&common)?).await?;
-            report::print(&outcome);
-            write(&common, &outcome, std::slice::from_ref(&outcome))?;
-            Ok(outcome.holds())
+            // Dropped, a scenario ends its processes, those that stand still among them, and removes what they wrote.
+            let mut terminated = signal(SignalKind::terminate())?;
+            tokio::select! {
+                biased;
+                _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+                _ = terminated.recv() => anyhow::bail!("terminated"),
+                ended = Box::pin(outermost(&scenario, &common)) => ended,
+            }
         }
     }
+}
+
+async fn outermost(scenario: &Scenario, common: &Common) -> anyhow::Result<bool> {
+    if matches!(scenario, Scenario::All) {
+        return all(common).await;
+    }
+    let outcome = measure(scenario, &Setting::of(common)?).await?;
+    report::print(&outcome);
+    write(common, &outcome, std::slice::from_ref(&outcome))?;
+    Ok(outcome.holds())
 }
 
 async fn measure(scenario: &Scenario, setting: &Setting) -> anyhow::Result<Outcome> {

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -186,4 +187,32 @@ fn a_nats_server_that_is_on_the_machine_stands_beside() {
             "{rows:#?}"
         );
     }
+}
+
+#[test]
+fn whoever_ends_it_finds_neither_processes_nor_files_of_it() {
+    build();
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = Command::new(LOADTEST)
+        .args(["mix", "--quick", "--rooms=4", "--seconds=5", "--data-dir"])
+        .arg(directory.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let within = || {
+        std::fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+    };
+    let began = Instant::now();
+    while !within().any(|stage| stage.join("hub/hub.log").exists()) {
+        assert!(began.elapsed() < Duration::from_secs(60) && running.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let id = i32::try_from(running.id()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(!running.wait().unwrap().success());
+    // A directory goes after the processes that write to it.
+    assert_eq!(within().count(), 0);
 }

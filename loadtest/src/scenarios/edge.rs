@@ -28,6 +28,9 @@ use crate::volley::Volley;
 /// What stands beside the edge.
 const BARE: &str = "bare echo";
 
+/// Connections that an edge takes from one provider, where nothing else is configured, less some for fresh ones.
+const CONNECTIONS_MAX: usize = 250;
+
 /// Messages that go before and do not count, as a share of those that do.
 const WARM_UP: usize = 5;
 
@@ -37,9 +40,9 @@ const FRESH: Duration = Duration::from_millis(10);
 /// What is measured.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Connections that are kept; each has one request under way at a time
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    connections: usize,
+    /// Connections that are kept, each with one request under way at a time; several numbers are measured in turn
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "32,200")]
+    connections: Vec<usize>,
     /// Rooms
     #[arg(long, value_name = "N", default_value_t = 16)]
     rooms: usize,
@@ -65,8 +68,16 @@ pub(crate) struct Options {
 /// # Errors
 /// A process fails.
 pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<Outcome> {
-    let counts = [options.connections, options.rooms, options.messages, options.fresh];
-    ensure!(!counts.contains(&0), "no connections, rooms or messages");
+    let counts = [options.rooms, options.messages, options.fresh];
+    ensure!(!counts.contains(&0), "no rooms or messages");
+    ensure!(
+        !options.connections.is_empty()
+            && options
+                .connections
+                .iter()
+                .all(|count| (1..=CONNECTIONS_MAX).contains(count)),
+        "not from 1 to {CONNECTIONS_MAX} connections, of which an edge takes no more from one provider"
+    );
     let paced = [options.rate, options.seconds];
     ensure!(
         paced.iter().all(|figure| *figure > 0.0 && figure.is_finite()),
@@ -172,29 +183,26 @@ impl Case<'_> {
         let name = |what: &str| format!("round {}: {what}", number + 1);
         // Bounded by what is kept in memory.
         let due = ((rate * self.options.seconds) as usize).clamp(1, 1_000_000);
-        let (flood, pace) = (Pace::InFlight(self.options.connections), Pace::PerSecond(rate));
-        self.kept(name("warm-up"), messages.div_ceil(WARM_UP), flood).await?;
-        let [ours, bare] = self.kept(name("connections kept, saturated"), messages, flood).await?;
-        let paced = self.kept(name("connections kept, paced"), due, pace).await?;
+        let (mut samples, mut widest) = (Vec::new(), 1);
+        for count in self.options.connections.clone() {
+            let flood = Pace::InFlight(count);
+            let name = |what: &str| name(&format!("{count} connections kept, {what}"));
+            self.kept(name("warm-up"), count, messages.div_ceil(WARM_UP), flood)
+                .await?;
+            let [ours, bare] = self.kept(name("saturated"), count, messages, flood).await?;
+            samples.extend(saturated(count, &ours, &bare));
+            widest = widest.max(count);
+        }
+        let pace = Pace::PerSecond(rate);
+        let paced = self.kept(name("connections kept, paced"), widest, due, pace).await?;
         for (all, did) in self.latencies.iter_mut().zip(&paced) {
             all.add(&did.us)?;
         }
         let [paced, bare_paced] = paced;
         let [fresh, bare_fresh] = self.fresh(name("fresh connections")).await?;
-        let count = self.options.connections;
         let at = |metric: &str| format!("kept, {rate}/s: due to answered, {metric}");
         let p50 = milliseconds(&fresh.us, 0.5);
-        Ok(vec![
-            Sample::new(format!("kept, {count} connections: accepted"), "1/s", ours.per_second)
-                .beside(BARE, bare.per_second)
-                .goal(Goal::RatioAtLeast(0.5)),
-            Sample::new(
-                format!("kept, {count} connections: accepted per CPU-second of the edge"),
-                "1/s",
-                ours.per_cpu_second,
-            )
-            .beside(BARE, bare.per_cpu_second)
-            .goal(Goal::RatioAtLeast(0.5)),
+        samples.extend([
             Sample::new(at("p50"), "ms", milliseconds(&paced.us, 0.5)).beside(BARE, milliseconds(&bare_paced.us, 0.5)),
             Sample::new(at("p99"), "ms", milliseconds(&paced.us, 0.99))
                 .beside(BARE, milliseconds(&bare_paced.us, 0.99)),
@@ -210,14 +218,15 @@ impl Case<'_> {
                 fresh.per_cpu_second,
             )
             .beside(BARE, bare_fresh.per_cpu_second),
-        ])
+        ]);
+        Ok(samples)
     }
 
-    /// Messages on connections that are kept, first to the edge, then to the echo.
-    async fn kept(&mut self, name: String, messages: usize, pace: Pace) -> anyhow::Result<[Did; 2]> {
+    /// Messages on `count` connections that are kept, first to the edge, then to the echo.
+    async fn kept(&mut self, name: String, count: usize, messages: usize, pace: Pace) -> anyhow::Result<[Did; 2]> {
         let posts = self.bench.write(messages)?;
         let step = Step::begin(name, 2 * messages);
-        let open = Kept::open(&self.to_edge, self.options.connections);
+        let open = Kept::open(&self.to_edge, count);
         let (kept, paths) = (Arc::new(open.await?), self.paths.clone());
         let post = move |post: Post, due_ns| {
             let (kept, paths) = (kept.clone(), paths.clone());
@@ -231,7 +240,7 @@ impl Case<'_> {
         let cpu = self.edge.usage()?.cpu.saturating_sub(before);
         let ours = self.accepted(shots, cpu).await?;
 
-        let open = Kept::open(&self.to_echo, self.options.connections);
+        let open = Kept::open(&self.to_echo, count);
         let (kept, paths) = (Arc::new(open.await?), self.paths.clone());
         let post = move |post: Post, due_ns| {
             let (kept, paths) = (kept.clone(), paths.clone());
@@ -282,6 +291,21 @@ impl Case<'_> {
             .collect();
         Did::of(&times, cpu)
     }
+}
+
+/// What came of as many requests under way as there are connections.
+fn saturated(count: usize, ours: &Did, bare: &Did) -> [Sample; 2] {
+    let goal = Goal::RatioAtLeast(0.5);
+    let accepted = format!("kept, {count} connections: accepted");
+    let per_cpu = format!("{accepted} per CPU-second of the edge");
+    [
+        Sample::new(accepted, "1/s", ours.per_second)
+            .beside(BARE, bare.per_second)
+            .goal(goal),
+        Sample::new(per_cpu, "1/s", ours.per_cpu_second)
+            .beside(BARE, bare.per_cpu_second)
+            .goal(goal),
+    ]
 }
 
 async fn afresh(way: &Way, paths: &[String], post: &Post) -> anyhow::Result<(u64, Bytes)> {
