@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::beside;
 use crate::rounds::Rounds;
-use crate::scenarios::{accept, catchup, commits, failover, fanout, stalled};
+use crate::scenarios::{accept, catchup, clients, commits, edge, failover, fanout, mix, providers, stalled};
 
 /// Measures Nave under load, beside what this machine can do without it. Nothing counts of a run that lost anything.
 #[derive(Debug, Parser)]
@@ -34,6 +34,11 @@ pub(crate) struct Common {
     /// Rounds that count; up to three times as many are played where the machine's speed moves
     #[arg(long, global = true, value_name = "N", default_value_t = 5)]
     pub(crate) rounds: usize,
+    /// Providers that run already, instead of some that are started: of each the configuration that `nave init` made, which
+    /// names its user's token, and before it, if that is not where it listens, the address of its provider API. For
+    /// `providers` (two, the hub first) and `clients` (one)
+    #[arg(long, global = true, value_name = "[ADDRESS@]DIR/nave.toml", value_delimiter = ',')]
+    pub(crate) against: Vec<String>,
     /// Where Nave's programs are [default: beside this one]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) programs: Option<PathBuf>,
@@ -82,11 +87,22 @@ pub(crate) enum Scenario {
     Failover(failover::Options),
     /// One hub: followers that stand still or never answer, beside others that are well
     Stalled(stalled::Options),
+    /// The outer tier: another provider's messages over HTTPS and mutual TLS
+    Edge(edge::Options),
+    /// A whole provider: very many event streams of its clients, on which nothing happens
+    Clients(clients::Options),
+    /// Two whole providers: messages from clients of each to clients of the other
+    Providers(providers::Options),
+    /// One hub: many rooms of very different sizes, all sorts of requests, followers that come and go
+    Mix(mix::Options),
     /// Each of the above in turn: the JSON is an array of them
     All,
     /// A sink (started by this program itself)
     #[command(hide = true)]
     Sink { setup: PathBuf },
+    /// A bare echo (started by this program itself)
+    #[command(hide = true)]
+    BareEcho { setup: PathBuf },
     /// Two Synapses alone, where they are on the machine
     #[command(hide = true)]
     Synapses(beside::synapse::Options),
@@ -99,4 +115,22 @@ pub(crate) enum Scenario {
     /// The receivers of bare quinn (started by this program itself)
     #[command(hide = true)]
     BareQuinnReceive { setup: PathBuf },
+}
+
+impl Scenario {
+    /// Why it cannot be played against a running deployment; nothing where it can.
+    pub(crate) fn needs_its_own(&self) -> Option<&'static str> {
+        match self {
+            Self::Clients(_) | Self::Providers(_) => None,
+            Self::Edge(_) => Some(
+                "`edge` compares what one edge's process works with a bare echo on the same machine, as a provider that \
+                 it has the certificate of: start it without --against",
+            ),
+            Self::All => Some("name `providers` or `clients`: the other scenarios start processes of their own"),
+            _ => Some(
+                "this scenario reads the CPU time of a hub, fills its rooms past any edge, and stops, kills or deafens \
+                 processes, which it does only to its own: start it without --against, or play `providers` or `clients`",
+            ),
+        }
+    }
 }

@@ -163,7 +163,7 @@ impl<T: Fn()> Turns<'_, T> {
 }
 
 /// The Welcome that a commit brings, as fan-out would bring it.
-fn welcome_in(request: &Bytes) -> anyhow::Result<FanoutMessage> {
+pub(crate) fn welcome_in(request: &Bytes) -> anyhow::Result<FanoutMessage> {
     let UpdateRequest { bundle } = UpdateRequest::decode_shared(request)?;
     let HandshakeBundle::Commit {
         welcome: Some(welcome),

@@ -1,6 +1,4 @@
-//! Submits messages to a hub, as an edge does. At a given rate each has a time at which it is due, fixed beforehand: it is
-//! sent then whatever became of those before it, and its latency counts from then, also when it could not be sent in time.
-//! So a hub that stands still for a second is seen to, by all who had to wait.
+//! Submits messages to a hub, as an edge does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,10 +14,9 @@ use proto::hub::room_request::Body;
 use proto::hub::room_response::Outcome;
 use proto::hub::{Refused, RoomRequest};
 use tier::Calls;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
+use crate::drive::{Pace, drive};
 use crate::measure::now_ns;
 
 /// For how long a hub that is overloaded is asked again.
@@ -126,13 +123,23 @@ pub(crate) struct Shot {
     pub(crate) accepted_ms: u64,
 }
 
-/// When messages are sent.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Pace {
-    /// So many are under way all the time: as many as the hub takes.
-    InFlight(usize),
-    /// So many a second, whatever the hub does.
-    PerSecond(f64),
+impl Shot {
+    /// A message to the room of this number that was due then and answered now, with a SubmitMessageResponse.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(crate) fn of(room: usize, due_ns: u64, answer: &[u8]) -> anyhow::Result<Self> {
+        let answered_ns = now_ns();
+        match SubmitMessageResponse::decode_exact(answer)?.outcome {
+            SubmitOutcome::Accepted { accepted_timestamp, .. } => Ok(Self {
+                room,
+                due_ns,
+                answered_ns,
+                accepted_ms: accepted_timestamp,
+            }),
+            refused => bail!("the message is refused: {refused:?}"),
+        }
+    }
 }
 
 /// Who submits, and where.
@@ -165,70 +172,19 @@ impl Generator {
     /// # Errors
     /// The hub refuses one, or cannot be reached.
     pub(crate) async fn fire(&self, posts: Vec<Post>, pace: Pace, told: impl Fn()) -> anyhow::Result<Vec<Shot>> {
-        match pace {
-            Pace::InFlight(count) => self.saturate(posts, count, told).await,
-            Pace::PerSecond(rate) => self.paced(posts, rate, told).await,
-        }
-    }
-
-    async fn saturate(&self, posts: Vec<Post>, in_flight: usize, told: impl Fn()) -> anyhow::Result<Vec<Shot>> {
-        let count = posts.len();
-        let mut waiting = posts.into_iter();
-        let (mut shots, mut under_way) = (Vec::with_capacity(count), JoinSet::new());
-        loop {
-            while under_way.len() < in_flight
-                && let Some(post) = waiting.next()
-            {
-                under_way.spawn(self.clone().submit(post, now_ns()));
-            }
-            let Some(ended) = under_way.join_next().await else {
-                return Ok(shots);
-            };
-            shots.push(ended??);
-            told();
-        }
-    }
-
-    async fn paced(&self, posts: Vec<Post>, rate: f64, told: impl Fn()) -> anyhow::Result<Vec<Shot>> {
-        let count = posts.len();
-        let (ended, mut shots_ended) = mpsc::channel(count.max(1));
-        let (generator, runtime) = (self.clone(), tokio::runtime::Handle::current());
-        // A thread of its own: it sleeps more exactly than the runtime does, and nothing there holds it up.
-        let pacer = std::thread::spawn(move || {
-            let (began, began_ns) = (Instant::now(), now_ns());
-            for (number, post) in posts.into_iter().enumerate() {
-                let due = Duration::from_secs_f64(number as f64 / rate);
-                std::thread::sleep(due.saturating_sub(began.elapsed()));
-                let due_ns = began_ns + u64::try_from(due.as_nanos()).unwrap_or(u64::MAX);
-                let (generator, ended) = (generator.clone(), ended.clone());
-                runtime.spawn(async move {
-                    let shot = generator.submit(post, due_ns).await;
-                    // Nobody listens after the first failure.
-                    let _ = ended.send(shot).await;
-                });
-            }
-        });
-        let mut shots = Vec::with_capacity(count);
-        while let Some(shot) = shots_ended.recv().await {
-            shots.push(shot?);
-            told();
-        }
-        pacer.join().ok().context("the pacer ended")?;
-        Ok(shots)
+        let generator = self.clone();
+        drive(
+            posts,
+            pace,
+            move |post, due_ns| generator.clone().submit(post, due_ns),
+            told,
+        )
+        .await
     }
 
     async fn submit(self, post: Post, due_ns: u64) -> anyhow::Result<Shot> {
         let room = self.rooms[post.room].as_str();
         let answer = self.hub.ask(room, &self.source, Body::Submit(post.body)).await?;
-        let answered_ns = now_ns();
-        match SubmitMessageResponse::decode_exact(&answer)?.outcome {
-            SubmitOutcome::Accepted { accepted_timestamp, .. } => Ok(Shot {
-                room: post.room,
-                due_ns,
-                answered_ns,
-                accepted_ms: accepted_timestamp,
-            }),
-            refused => bail!("{room}: {refused:?}"),
-        }
+        Shot::of(post.room, due_ns, &answer).with_context(|| room.to_owned())
     }
 }

@@ -3,15 +3,20 @@
 mod beside;
 mod cli;
 mod crowd;
+mod drive;
 mod generator;
+mod https;
 mod limits;
 mod measure;
+mod parties;
 mod progress;
 mod report;
 mod rounds;
 mod scenarios;
 mod sink;
 mod stage;
+mod streams;
+mod town;
 mod volley;
 
 use std::process::ExitCode;
@@ -43,8 +48,14 @@ fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let Arguments { scenario, common } = arguments;
     daemon::descriptors::raise().context("raise how many files may be open")?;
+    if !common.against.is_empty()
+        && let Some(why) = scenario.needs_its_own()
+    {
+        anyhow::bail!("--against: {why}");
+    }
     match scenario {
         Scenario::Sink { setup } => sink::run(&setup).await.map(|()| true),
+        Scenario::BareEcho { setup } => limits::echo::serve(&setup).await.map(|()| true),
         Scenario::BareQuinnSend { setup } => limits::quinn::send(&setup).await.map(|()| true),
         Scenario::BareQuinnReceive { setup } => limits::quinn::receive(&setup).await.map(|()| true),
         Scenario::NatsFollow { setup } => beside::nats::follow(&setup).await.map(|()| true),
@@ -60,6 +71,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
 }
 
 async fn measure(scenario: &Scenario, setting: &Setting) -> anyhow::Result<Outcome> {
+    let before = measure::usage(std::process::id());
+    let mut outcome = play(scenario, setting).await?;
+    outcome.since(before);
+    Ok(outcome)
+}
+
+async fn play(scenario: &Scenario, setting: &Setting) -> anyhow::Result<Outcome> {
     match scenario {
         Scenario::Fanout(options) => scenarios::fanout::run(setting, options).await,
         Scenario::Accept(options) => scenarios::accept::run(setting, options).await,
@@ -67,6 +85,10 @@ async fn measure(scenario: &Scenario, setting: &Setting) -> anyhow::Result<Outco
         Scenario::Catchup(options) => scenarios::catchup::run(setting, options).await,
         Scenario::Failover(options) => scenarios::failover::run(setting, options).await,
         Scenario::Stalled(options) => scenarios::stalled::run(setting, options).await,
+        Scenario::Edge(options) => scenarios::edge::run(setting, options).await,
+        Scenario::Clients(options) => scenarios::clients::run(setting, options).await,
+        Scenario::Providers(options) => scenarios::providers::run(setting, options).await,
+        Scenario::Mix(options) => scenarios::mix::run(setting, options).await,
         other => anyhow::bail!("{other:?} is no scenario by itself"),
     }
 }

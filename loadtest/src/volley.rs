@@ -1,7 +1,7 @@
 //! A volley: messages submitted, awaited at every follower, and checked: whatever was accepted has arrived everywhere,
 //! once, in its order, and nothing else has. Only then its figures count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -9,7 +9,8 @@ use hdrhistogram::Histogram;
 use mimi::RoomUri;
 use tokio::time::{Instant, sleep};
 
-use crate::generator::{Generator, Pace, Post, Shot};
+use crate::drive::Pace;
+use crate::generator::{Generator, Post, Shot};
 use crate::sink::Collected;
 use crate::stage::Stage;
 
@@ -85,8 +86,29 @@ impl Volley {
         })
     }
 
-    fn judge(rooms: &[RoomUri], mut shots: Vec<Shot>, collected: &[Collected]) -> anyhow::Result<Self> {
+    /// What became of messages that were accepted in some other way, once all followers were shown all of them.
+    ///
+    /// # Errors
+    /// A follower is shown nothing any more.
+    pub(crate) async fn seen(stage: &Stage, rooms: &[RoomUri], shots: Vec<Shot>) -> anyhow::Result<Self> {
+        let all = stage.all();
+        arrived(stage, &all, shots.len() as u64, |_| {}).await?;
+        Self::judge(rooms, shots, &stage.collect_of(&all).await?)
+    }
+
+    fn judge(rooms: &[RoomUri], shots: Vec<Shot>, collected: &[Collected]) -> anyhow::Result<Self> {
         let faults = faults(rooms, &shots, collected);
+        Ok(Self {
+            faults,
+            ..Self::timed(rooms, shots, collected)?
+        })
+    }
+
+    /// The times alone.
+    ///
+    /// # Errors
+    /// A time is beyond what can be counted.
+    pub(crate) fn timed(rooms: &[RoomUri], mut shots: Vec<Shot>, collected: &[Collected]) -> anyhow::Result<Self> {
         let mut accept_us = Histogram::new(3)?;
         let mut deliver_us = Histogram::new(3)?;
         let first = shots.iter().map(|shot| shot.due_ns).min().unwrap_or_default();
@@ -118,7 +140,7 @@ impl Volley {
             accept_us,
             deliver_us,
             shots,
-            faults,
+            faults: Vec::new(),
         })
     }
 }
@@ -132,6 +154,19 @@ pub(crate) async fn arrived(
     stage: &Stage,
     sinks: &[usize],
     messages: u64,
+    told: impl FnMut(u64),
+) -> anyhow::Result<()> {
+    arrived_where(stage, sinks, |_| messages, told).await
+}
+
+/// The same where each follower, by its place among those of `sinks`, is to be shown another number of messages.
+///
+/// # Errors
+/// A follower is shown nothing any more.
+pub(crate) async fn arrived_where(
+    stage: &Stage,
+    sinks: &[usize],
+    messages: impl Fn(usize) -> u64,
     mut told: impl FnMut(u64),
 ) -> anyhow::Result<()> {
     let mut last = (Instant::now(), 0);
@@ -139,15 +174,20 @@ pub(crate) async fn arrived(
         let progress = stage.progress_of(sinks).await?;
         let shown = progress.iter().sum::<u64>();
         told(shown);
-        if progress.iter().all(|shown| *shown >= messages) {
+        if progress
+            .iter()
+            .enumerate()
+            .all(|(place, shown)| *shown >= messages(place))
+        {
             return Ok(());
         }
         if shown > last.1 {
             last = (Instant::now(), shown);
         }
+        let due: Vec<u64> = (0..progress.len()).map(&messages).collect();
         ensure!(
             last.0.elapsed() < PATIENCE,
-            "followers were shown {progress:?} of {messages} messages, and nothing more comes"
+            "followers were shown {progress:?} of {due:?} messages, and nothing more comes"
         );
         sleep(LOOK).await;
     }
@@ -156,6 +196,17 @@ pub(crate) async fn arrived(
 /// What is not as it must be: what the sinks saw themselves, then whether what arrived is what was accepted, and whether
 /// all followers were shown the same.
 pub(crate) fn faults(rooms: &[RoomUri], shots: &[Shot], collected: &[Collected]) -> Vec<String> {
+    faults_where(rooms, shots, collected, |_, _| true)
+}
+
+/// The same where not every follower is in every room: `there` says so of a follower, by its place among `collected`, and a
+/// room, by its number.
+pub(crate) fn faults_where(
+    rooms: &[RoomUri],
+    shots: &[Shot],
+    collected: &[Collected],
+    there: impl Fn(usize, usize) -> bool,
+) -> Vec<String> {
     let mut accepted: BTreeMap<&str, Vec<u64>> = rooms.iter().map(|room| (room.as_str(), Vec::new())).collect();
     for shot in shots {
         if let Some(times) = accepted.get_mut(rooms[shot.room].as_str()) {
@@ -165,11 +216,17 @@ pub(crate) fn faults(rooms: &[RoomUri], shots: &[Shot], collected: &[Collected])
     accepted.values_mut().for_each(|times| times.sort_unstable());
     let mut faults = Vec::new();
     let mut heads: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
-    for follower in collected {
+    for (place, follower) in collected.iter().enumerate() {
         let domain = &follower.domain;
         faults.extend(follower.faults.iter().map(|fault| format!("{domain}: {fault}")));
-        let mut unseen = accepted.len();
+        let its = rooms.iter().enumerate().filter(|(number, _)| there(place, *number));
+        let its: BTreeSet<&str> = its.map(|(_, room)| room.as_str()).collect();
+        let mut unseen = its.len();
         for shown in &follower.rooms {
+            if !its.contains(shown.room.as_str()) && accepted.contains_key(shown.room.as_str()) {
+                faults.push(format!("{domain}: {} is the room of others", shown.room));
+                continue;
+            }
             let Some(times) = accepted.get(shown.room.as_str()) else {
                 faults.push(format!("{domain}: {} is nobody's room", shown.room));
                 continue;
@@ -264,6 +321,19 @@ mod tests {
         let mut collected = ["f0.example", "f1.example"].map(|domain| follower(domain, &[100, 101, 102]));
         collected[1].rooms[0].chain = "01".to_owned();
         assert_eq!(faults(&rooms(), &shots(), &collected).len(), 1);
+    }
+
+    #[test]
+    fn who_is_not_in_a_room_needs_not_be_shown_it_and_must_not_be() {
+        let empty = Collected {
+            domain: "f1.example".to_owned(),
+            ..Collected::default()
+        };
+        let collected = [follower("f0.example", &[100, 101, 102]), empty];
+        let found = |there: fn(usize, usize) -> bool| faults_where(&rooms(), &shots(), &collected, there).len();
+        assert_eq!(found(|place, _| place == 0), 0);
+        assert_eq!(found(|_, _| true), 1);
+        assert_eq!(found(|_, _| false), 1);
     }
 
     #[test]

@@ -20,7 +20,17 @@ fn build() {
     let built = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--profile", profile, "--target-dir"])
         .arg(programs.parent().unwrap())
-        .args(["--workspace", "--test", "fanout", "--bin", "nave", "--bin", "nave-hub"])
+        .args([
+            "--workspace",
+            "--test",
+            "fanout",
+            "--bin",
+            "nave",
+            "--bin",
+            "nave-hub",
+            "--bin",
+            "nave-edge",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
     assert!(built.unwrap().success(), "the programs cannot be built");
@@ -101,6 +111,50 @@ fn a_short_run_is_complete_and_says_what_it_measured_beside_what() {
     assert_eq!(commits["complete"], true, "{:#}", commits["faults"]);
     let rows = commits["rows"].as_array().unwrap();
     assert!(rows.iter().all(|row| row["name_beside"] == "bare OpenMLS"));
+
+    let edge = ["edge", "--connections=2", "--messages=100", "--rate=100", "--fresh=5"];
+    let clients = [
+        "clients",
+        "--connections=3",
+        "--streams=4",
+        "--sample=2",
+        "--messages=3",
+        "--seconds=0.1",
+    ];
+    let providers = ["providers", "--clients=2", "--messages=40", "--rate=20"];
+    let mix = [
+        "mix",
+        "--staying=2",
+        "--going=1",
+        "--largest=5",
+        "--rate=50",
+        "--seconds=3",
+    ];
+    for arguments in [&edge[..], &clients, &providers, &mix] {
+        let rooms = matches!(arguments[0], "edge" | "mix").then_some("--rooms=4");
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--quick"]).chain(rooms).collect();
+        let (outcome, _) = outcome(&arguments);
+        assert_eq!(outcome["scenario"], arguments[0]);
+        assert_eq!(outcome["complete"], true, "{:#}", outcome["faults"]);
+        let rows = outcome["rows"].as_array().unwrap();
+        let synapse = |row: &&Value| row["name_beside"] == "two Synapses";
+        assert!(rows.iter().filter(synapse).all(|row| row["met"] == "not measured"));
+    }
+}
+
+#[test]
+fn what_cannot_be_played_against_a_running_deployment_says_why() {
+    for (scenario, why) in [
+        ("fanout", "start it without --against"),
+        ("all", "name `providers` or `clients`"),
+    ] {
+        let output = Command::new(LOADTEST)
+            .args([scenario, "--against", "a/nave.toml"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(why), "{said}");
+    }
 }
 
 #[test]

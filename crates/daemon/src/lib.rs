@@ -8,6 +8,7 @@ pub mod descriptors;
 pub mod drain;
 pub mod files;
 pub mod health;
+pub mod memory;
 pub mod telemetry;
 pub mod tokens;
 pub mod traces;

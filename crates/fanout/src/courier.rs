@@ -8,7 +8,7 @@ use std::time::Duration;
 use ledger::{Offset, ReadError, ReadLimit, SetAside};
 use mimi::Provider;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::couriers::{Shared, Task, Window};
 use crate::metrics::Outcome;
@@ -50,6 +50,10 @@ impl Courier<'_> {
                 Task::End => return,
                 Task::Resume => self.resume().await.err(),
                 Task::Deliver(items) => self.deliver(items).await.err(),
+                Task::Gather(until) => {
+                    sleep_until(until).await;
+                    None
+                }
                 Task::ReadIndex { from, until, evictions } => self.catch_up(from, until, evictions).await.err(),
             };
             if let Some(failure) = failure {
@@ -154,7 +158,9 @@ impl Courier<'_> {
             self.failures = 0;
         }
         if count == offsets.len() && acknowledged.retry_after.is_none() {
-            shared.metrics.ended(Outcome::Acknowledged, begun.elapsed());
+            let took = begun.elapsed();
+            shared.metrics.ended(Outcome::Acknowledged, took);
+            shared.delivered(self.provider, took);
             return Ok(());
         }
         shared.metrics.ended(Outcome::Partial, begun.elapsed());

@@ -31,6 +31,9 @@ const INDEXED_MAX: usize = 65_536;
 /// Entries set aside that one report remembers at most, over all followers.
 const SET_ASIDE_MAX: usize = 1_024;
 
+/// Timers are no finer.
+const LINGER_MIN: Duration = Duration::from_millis(1);
+
 /// What [`Couriers::open`] needs to know.
 #[derive(Clone)]
 pub struct Opening {
@@ -141,6 +144,8 @@ struct Lane {
     wake: Arc<Notify>,
     /// Entries set aside since the shard was opened.
     set_aside: usize,
+    /// Until then what is due gathers, unless it fills a delivery.
+    gathers: Option<Instant>,
 }
 
 /// What a courier does next.
@@ -151,6 +156,8 @@ pub(crate) enum Task {
     Resume,
     /// Bring these.
     Deliver(Vec<Due>),
+    /// See then what has gathered.
+    Gather(Instant),
     /// Read index rows from `from` to `until`.
     ReadIndex { from: u64, until: u64, evictions: u64 },
 }
@@ -456,13 +463,27 @@ impl Shared {
         let full = follower.above_len() + self.options.window_entries_max > self.options.above_max;
         let limit = follower.above().next().filter(|_| full).unwrap_or(u64::MAX);
         let mut window = Window::new(&self.options);
+        let mut is_full = false;
         for offset in follower.due().take_while(|offset| *offset < limit) {
             let entry = state.tail.entry(offset).expect("what is due in memory is in the tail");
             if !window.push(entry.clone(), provider) {
+                is_full = true;
                 break;
             }
         }
-        Task::Deliver(window.items)
+        let gathers = state.lane(provider).gathers.take();
+        match gathers.filter(|until| !is_full && Instant::now() < *until) {
+            Some(until) => Task::Gather(until),
+            None => Task::Deliver(window.items),
+        }
+    }
+
+    /// A delivery took so long, and all of it was acknowledged: what comes at once behind it gathers meanwhile.
+    pub(crate) fn delivered(&self, provider: &Provider, took: Duration) {
+        let linger = (took / 2).min(self.options.linger_max);
+        if linger >= LINGER_MIN {
+            self.lock().lane(provider).gathers = Some(Instant::now() + linger);
+        }
     }
 
     pub(crate) fn is_acknowledged(&self, provider: &Provider, offset: u64) -> bool {

@@ -13,6 +13,9 @@ pub struct Options {
     pub window_entries_max: usize,
     /// Octets of messages of one delivery; one larger message goes alone.
     pub window_bytes_max: usize,
+    /// What a follower is due behind a delivery gathers for half the time that the delivery took, and no longer than this,
+    /// unless it fills the next one before. After a pause as long it goes at once.
+    pub linger_max: Duration,
     /// Offsets remembered as acknowledged above a follower's low watermark.
     pub above_max: usize,
     /// Cursors become durable at least this often while they change, and at most twice as often.
@@ -39,6 +42,7 @@ impl Default for Options {
             tail_bytes_max: 16 << 20,
             window_entries_max: 256,
             window_bytes_max: 1 << 20,
+            linger_max: Duration::from_millis(2),
             above_max: 1_024,
             report_every: Duration::from_millis(100),
             backoff_min: Duration::from_secs(1),

@@ -80,6 +80,26 @@ async fn h_45_s_9_a_dead_follower_holds_nobody_and_gets_everything_when_it_is_ba
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_right_behind_a_delivery_gathers_and_after_a_pause_it_goes_at_once() {
+    let mut world = World::new(Options::default()).await;
+    world.papers.change("b", |b| b.takes = Duration::from_millis(4));
+    let attempts = |world: &World| world.papers.of()[&provider("b")].attempts;
+    let millis = |n| tokio::time::sleep(Duration::from_millis(n));
+    world.append("one", &[B]).await;
+    millis(5).await;
+    for _ in 0..3 {
+        world.append("one", &[B]).await;
+    }
+    assert_eq!(attempts(&world), 1, "the delivery before took 4 ms, so 2 are waited");
+    millis(7).await;
+    assert_eq!((attempts(&world), world.papers.offsets("b").len()), (2, 4));
+    millis(3).await;
+    world.append("one", &[B]).await;
+    millis(1).await;
+    assert_eq!(attempts(&world), 3, "nothing was brought for a while");
+}
+
+#[tokio::test(start_paused = true)]
 async fn h_45_retry_after_is_waited_for() {
     let mut world = World::new(Options::default()).await;
     world.papers.change("b", |b| b.busy = Some(Duration::from_secs(1_000)));

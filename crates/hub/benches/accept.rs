@@ -54,6 +54,8 @@ impl Case {
 
 #[tokio::main]
 async fn main() {
+    // As in `nave-hub`, too.
+    daemon::memory::without_huge_pages().unwrap();
     let turns = std::env::var("ACCEPT_TURNS").map_or(TURNS, |turns| turns.parse().unwrap());
     // Cargo adds `--bench`.
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
@@ -73,17 +75,28 @@ async fn embedded(disk: &Path, turns: usize) {
     let mut crowd = Crowd::gather(database, EMBEDDED_SHARDS).await;
     let mut journal = Journal::create(&directory.path().join("bare"));
     figures::head("embedded store", "bare syncs");
+    let mut handed_over = Vec::new();
     for case in CASES {
         let mut taken = Vec::new();
         for _ in 0..=turns {
             let round = crowd.round(case.rooms, case.entries, case.in_flight).await;
             // What took more syncs than it has entries is still compared with one sync each.
             let syncs = round.written.groups.min(round.entries);
-            let bare = journal.write(syncs, round.written.octets / syncs);
+            let octets = round.written.octets / syncs;
+            let bare = journal.write(syncs, octets);
+            if case.in_flight == 1 {
+                let bare = journal.write_for_others(syncs, octets);
+                let round = round.clone();
+                handed_over.push(Turn { round, bare });
+            }
             taken.push(Turn { round, bare });
         }
         figures::row(case.in_flight, case.rooms, &taken[1..]);
     }
+    figures::beside(
+        "1 in flight, bare syncs asked for over three threads",
+        &handed_over[1..],
+    );
     crowd.leave().await;
 }
 

@@ -80,7 +80,8 @@ impl Endpoint {
         let tls = client_config(&self.identity, &self.roots, peer, &[ALPN]);
         let quic = QuicClientConfig::try_from(tls).expect("TLS 1.3 has the suite that QUIC begins with");
         let mut config = quinn::ClientConfig::new(Arc::new(quic));
-        config.transport_config(Arc::new(transport(&self.limits, 0)));
+        let mtu_max = self.limits.mtu_max_to(peer);
+        config.transport_config(Arc::new(transport(&self.limits, mtu_max, 0)));
         let dialled = self.quinn.connect_with(config, address, peer.as_str());
         let connecting = dialled.map_err(|error| ConnectError::Dial(error.to_string()))?;
         match timeout(self.limits.connect_timeout, connecting).await {
@@ -135,7 +136,10 @@ impl Endpoint {
             let tls = server_config(&self.identity, &self.roots, &[ALPN]);
             let quic = QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite that QUIC begins with");
             let mut config = quinn::ServerConfig::with_crypto(Arc::new(quic));
-            config.transport_config(Arc::new(transport(&self.limits, self.limits.streams_max)));
+            let Limits {
+                mtu_max, streams_max, ..
+            } = *self.limits;
+            config.transport_config(Arc::new(transport(&self.limits, mtu_max, streams_max)));
             config.max_incoming(self.limits.connections_max);
             config
         });
@@ -144,10 +148,10 @@ impl Endpoint {
 }
 
 /// `streams`: how many the other end may open.
-fn transport(limits: &Limits, streams: u32) -> TransportConfig {
+fn transport(limits: &Limits, mtu_max: u16, streams: u32) -> TransportConfig {
     let window = VarInt::from_u32(limits.window_bytes);
     let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(limits.mtu_max);
+    mtu.upper_bound(mtu_max);
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(streams))

@@ -1,6 +1,9 @@
 //! Every bound of a link in one place.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use mimi::Provider;
 
 /// The bounds of one endpoint. The defaults suit the Internet; both sides may differ, each enforces its own.
 #[derive(Debug, Clone)]
@@ -40,6 +43,8 @@ pub struct Limits {
     /// Octets of the largest UDP payload tried. Raise it (to 6,400 at most, ten segments share 64 KiB) only on
     /// networks known to carry jumbo frames.
     pub mtu_max: u16,
+    /// The same for single peers that are dialled.
+    pub mtu_max_to: BTreeMap<Provider, u16>,
     /// Octets asked for the socket's send and receive buffers; the system may grant less, which is logged.
     pub socket_buffer_bytes: usize,
 }
@@ -63,7 +68,15 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(20),
             drain_timeout: Duration::from_secs(5),
             mtu_max: 1_452,
+            mtu_max_to: BTreeMap::new(),
             socket_buffer_bytes: 4 << 20,
         }
+    }
+}
+
+impl Limits {
+    /// Octets of the largest UDP payload that is tried to `peer`.
+    pub(crate) fn mtu_max_to(&self, peer: &Provider) -> u16 {
+        self.mtu_max_to.get(peer).copied().unwrap_or(self.mtu_max)
     }
 }

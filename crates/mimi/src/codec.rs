@@ -217,8 +217,16 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// Room for what stands behind the longest part of a value.
+    const BEHIND: usize = 64;
+
     /// Writes octets as they are.
     pub fn raw(&mut self, octets: &[u8]) {
+        // What is longer than all before it is most of the value, which would else be copied when the few octets behind it
+        // are written, into a buffer twice as long.
+        if octets.len() > self.octets.len() {
+            self.octets.reserve_exact(octets.len() + Self::BEHIND);
+        }
         self.octets.extend_from_slice(octets);
     }
 

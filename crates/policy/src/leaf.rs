@@ -121,8 +121,7 @@ impl RoomView {
     /// Refuses a client that may not have a leaf in this room. Where the room demands nothing of its clients, a client of
     /// which nothing is known (`None`) passes.
     pub fn check_leaf(&self, leaf: Option<&Leaf>) -> Result<(), Violation> {
-        let operational = self.operational();
-        let demands = operational.as_ref().filter(|operational| !demands_nothing(operational));
+        let demands = self.operational().filter(|operational| !demands_nothing(operational));
         let Some(leaf) = leaf else {
             return match demands {
                 Some(_) => Err(Violation::Invalid("a client whose capabilities are not known")),
@@ -144,7 +143,7 @@ impl RoomView {
     /// Whether handshake messages may have this WireFormat: PublicMessage, or SemiPrivateMessage where the room lists it;
     /// only what the room lists, if it lists any.
     pub fn allows_handshake(&self, wire_format: u16) -> bool {
-        let listed = self.operational().map(|operational| operational.handshake_formats);
+        let listed = self.operational().map(|operational| &operational.handshake_formats);
         let private = wire_format == mimi::mls::wire_format::PRIVATE_MESSAGE;
         match listed.filter(|formats| !formats.is_empty()) {
             Some(formats) => !private && formats.contains(&wire_format),

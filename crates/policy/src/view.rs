@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use mimi::operational::OperationalParameters;
@@ -23,6 +24,7 @@ pub struct RoomView {
     pub(crate) participants: ParticipantList,
     pub(crate) roles: RoleData,
     pub(crate) base: BaseRoomPolicy,
+    operational: Option<Arc<OperationalParameters>>,
     /// Role of each participant.
     pub(crate) held: OrdMap<UserUri, u32>,
     /// Clients with a leaf, by user.
@@ -45,6 +47,7 @@ impl RoomView {
         )?;
         let held = held(&participants)?;
         let mut view = Self {
+            operational: operational_of(&dictionary),
             dictionary,
             participants,
             roles,
@@ -167,9 +170,8 @@ impl RoomView {
     }
 
     /// mls_operational_policy (0x0024), where the room has one.
-    pub fn operational(&self) -> Option<OperationalParameters> {
-        let octets = self.dictionary.component(ComponentId::OPERATIONAL_POLICY)?;
-        decode(octets, "operational policy").ok()
+    pub fn operational(&self) -> Option<&OperationalParameters> {
+        self.operational.as_deref()
     }
 
     /// Whether anybody may join: role 0 has canOpenJoin.
@@ -220,6 +222,7 @@ impl RoomView {
                 ComponentId::BASE_ROOM_POLICY => {
                     self.base = decode(&self.dictionary.0[&component], "base room policy")?;
                 }
+                ComponentId::OPERATIONAL_POLICY => self.operational = operational_of(&self.dictionary),
                 _ => {}
             }
         }
@@ -279,6 +282,11 @@ impl RoomView {
 /// Whether a role has a capability.
 pub(crate) fn has(role: &Role, capability: Capability) -> bool {
     role.capabilities.contains(&capability.number())
+}
+
+fn operational_of(dictionary: &AppDataDictionary) -> Option<Arc<OperationalParameters>> {
+    let octets = dictionary.component(ComponentId::OPERATIONAL_POLICY)?;
+    decode(octets, "operational policy").ok().map(Arc::new)
 }
 
 fn held(participants: &ParticipantList) -> Result<OrdMap<UserUri, u32>, Violation> {

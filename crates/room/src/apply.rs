@@ -110,22 +110,10 @@ impl Room {
             frank: frank.clone(),
         };
         // Whose removal was accepted is not shown what others say.
-        let listening: BTreeSet<Provider> = match self.blocked.is_empty() {
-            true => self.followers.keys().cloned().collect(),
-            false => {
-                let users = self
-                    .committed
-                    .active_users()
-                    .filter(|user| !self.blocked.contains(*user));
-                users.map(|user| user.provider().clone()).collect()
-            }
-        };
-        let entry = self.entry(now, EntryKind::Message, content, |provider| {
-            if listening.contains(provider) {
-                Shown::Message
-            } else {
-                Shown::Digest
-            }
+        let listening = (!self.blocked.is_empty()).then(|| self.listening());
+        let entry = self.entry(now, EntryKind::Message, content, |provider| match &listening {
+            Some(listening) if !listening.contains(provider) => Shown::Digest,
+            _ => Shown::Message,
         });
         let response: SubmitMessageResponse = SubmitOutcome::Accepted {
             accepted_timestamp: entry.accepted.0,
@@ -141,6 +129,15 @@ impl Room {
         self.answers.keep(append.request, kept, rows);
         entries.push(entry);
         Answer::Submit(body)
+    }
+
+    /// Providers of those whose removal was not accepted yet.
+    fn listening(&self) -> BTreeSet<Provider> {
+        let users = self.committed.active_users();
+        users
+            .filter(|user| !self.blocked.contains(*user))
+            .map(|user| user.provider().clone())
+            .collect()
     }
 
     fn apply_proposals(

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
 use foundationdb as fdb;
-use foundationdb::options::{ConflictRangeType, MutationType, StreamingMode};
+use foundationdb::options::{ConflictRangeType, MutationType, StreamingMode, TransactionOption};
 use foundationdb::{FdbResult, KeySelector, RangeOption};
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,11 +57,16 @@ impl FdbTransaction {
         }
     }
 
-    /// One that counts from `version` on.
+    /// One that counts from `version` on. It reads nothing, so the client need not remember its writes for reads.
     pub(crate) fn after(version: Version, shared: Arc<Shared>, begun: Result<fdb::Transaction, Error>) -> Self {
-        if let (Ok(transaction), Ok(version)) = (&begun, i64::try_from(version.0)) {
-            transaction.set_read_version(version);
-        }
+        let begun = begun.and_then(|transaction| {
+            let blind = transaction.set_option(TransactionOption::ReadYourWritesDisable);
+            blind.map_err(error::of_read)?;
+            if let Ok(version) = i64::try_from(version.0) {
+                transaction.set_read_version(version);
+            }
+            Ok(transaction)
+        });
         let since = Instant::now();
         Self {
             pinned: OnceCell::new_with(Some(Pinned { version, since })),

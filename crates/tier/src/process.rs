@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use daemon::{Health, Latch, Telemetry, admin, descriptors, drain, telemetry};
+use daemon::{Health, Latch, Telemetry, admin, descriptors, drain, memory, telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +65,9 @@ impl Program {
         match descriptors::raise() {
             Ok(raised) => tracing::info!(before = raised.before, now = raised.now, "open files allowed"),
             Err(error) => tracing::warn!(%error, "cannot raise how many files may be open"),
+        }
+        if let Err(error) = memory::without_huge_pages() {
+            tracing::warn!(%error, "cannot do without huge pages: some answers will take longer");
         }
         tracing::info!(admin = %admin_address, "starting");
         Box::pin(work(started, stop)).await?;

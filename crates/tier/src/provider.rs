@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use link::{Endpoint, Identity, Roots};
+use link::{Endpoint, Identity, Limits, Roots};
 use mimi::Provider;
 use peer::{PeerConfig, PeerLimits, Peers, PeersConfig, Way};
 use serde::de::Error as _;
@@ -66,6 +66,9 @@ pub struct Peer {
     /// `host` or `host:port` of where it keeps its assets; none: its domain, on port 443 and that of `address`.
     #[serde(default, deserialize_with = "hosts")]
     pub asset_hosts: Vec<String>,
+    /// Octets of the largest UDP payload that is tried on links to it.
+    #[serde(default, deserialize_with = "mtu")]
+    pub link_mtu: Option<u16>,
 }
 
 /// No peer is the provider `us` itself.
@@ -98,6 +101,15 @@ pub fn roots(peers: &[Peer]) -> anyhow::Result<Roots> {
         ensure!(before.is_none(), "peers: {} stands there twice", peer.domain);
     }
     Ok(Roots::new(roots)?)
+}
+
+/// The limits of links to `peers`.
+pub fn link_limits(peers: &[Peer]) -> Limits {
+    let mtu = |peer: &Peer| Some((peer.domain.clone(), peer.link_mtu?));
+    Limits {
+        mtu_max_to: peers.iter().filter_map(mtu).collect(),
+        ..Limits::default()
+    }
 }
 
 /// The way to `peers`, over links from `link` where they offer one. Links live on the runtime that this is called on.
@@ -157,6 +169,15 @@ pub fn domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Provider, D:
         .map_err(|_| D::Error::custom(format!("found `{text}`, allowed is a domain name in lower case")))
 }
 
+/// Octets of a UDP payload: QUIC needs 1,200 (RFC 9000 §14), and ten segments share 64 KiB.
+fn mtu<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    let octets = u16::deserialize(deserializer)?;
+    if !(1_200..=6_400).contains(&octets) {
+        return Err(D::Error::custom(format!("found {octets}, allowed is 1200 to 6400")));
+    }
+    Ok(Some(octets))
+}
+
 /// Addresses of nodes, at least one, for `#[serde(deserialize_with)]`.
 ///
 /// # Errors
@@ -186,4 +207,36 @@ fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
         }
     }
     Ok(hosts)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Known {
+        peers: Vec<Peer>,
+    }
+
+    fn known(link_mtu: &str) -> Result<Known, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("nave.toml");
+        let peer = format!("[[peers]]\ndomain = 'b.example'\naddress = '127.0.0.1:1'\nroots = 'b.pem'\n{link_mtu}\n");
+        std::fs::write(&file, peer).unwrap();
+        daemon::config::load(Some(&file), BTreeMap::<String, String>::new()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_link_has_the_mtu_of_its_peer() {
+        let b: Provider = "b.example".parse().unwrap();
+        let limits = link_limits(&known("link_mtu = 1300").unwrap().peers);
+        assert_eq!(limits.mtu_max_to.get(&b), Some(&1_300));
+        assert!(link_limits(&known("").unwrap().peers).mtu_max_to.is_empty());
+        for bad in [1_199, 6_401] {
+            let refused = known(&format!("link_mtu = {bad}")).unwrap_err();
+            assert!(refused.contains("allowed is 1200 to 6400"), "{refused}");
+        }
+    }
 }

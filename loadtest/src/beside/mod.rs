@@ -14,15 +14,6 @@ use crate::measure::{self, Usage};
 /// What is told of a log that says why something did not start.
 const LOG_OCTETS_MAX: usize = 4 << 10;
 
-/// When messages are sent.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Pace {
-    /// So many are under way all the time.
-    InFlight(usize),
-    /// So many a second, whatever the server does.
-    PerSecond(f64),
-}
-
 /// A server's process. It ends when this is dropped.
 #[derive(Debug)]
 struct Server {

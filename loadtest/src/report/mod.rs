@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::measure::Machine;
+use crate::measure::{self, Machine, Usage};
 use crate::rounds::Played;
 
 pub(crate) use html::page;
@@ -197,6 +197,27 @@ pub(crate) struct ProcessUse {
     pub(crate) rss_peak_bytes: u64,
 }
 
+/// What this process is called among those of a scenario.
+const GENERATOR: &str = "generator";
+
+impl ProcessUse {
+    /// What this process used until now; [`Outcome::since`] takes off what was no part of the scenario.
+    pub(crate) fn generator() -> Option<Self> {
+        Self::of(GENERATOR.to_owned(), std::process::id())
+    }
+
+    /// What the process `id` used until now. `None`: it is gone, or the system does not tell.
+    pub(crate) fn of(name: String, id: u32) -> Option<Self> {
+        let usage = measure::usage(id)?;
+        Some(Self {
+            name,
+            cpu_seconds: usage.cpu.as_secs_f64(),
+            rss_bytes: usage.rss,
+            rss_peak_bytes: usage.rss_peak,
+        })
+    }
+}
+
 /// Settings by name, as they are printed.
 pub(crate) type Settings = BTreeMap<&'static str, serde_json::Value>;
 
@@ -240,6 +261,13 @@ impl Outcome {
     pub(crate) fn fault(&mut self, faults: Vec<String>) {
         self.complete &= faults.is_empty();
         self.faults.extend(faults);
+    }
+
+    /// Takes off what this process had worked before the scenario began.
+    pub(crate) fn since(&mut self, before: Option<Usage>) {
+        let worked = before.map_or(0.0, |before| before.cpu.as_secs_f64());
+        let ours = self.processes.iter_mut().filter(|process| process.name == GENERATOR);
+        ours.for_each(|process| process.cpu_seconds -= worked);
     }
 
     /// Whether the run may be believed.

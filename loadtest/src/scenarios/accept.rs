@@ -7,10 +7,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::{NATS, NATS_SYNCED, Setting};
-use crate::beside::nats::{Servers, Sync};
-use crate::beside::{self, nats};
+use crate::beside::nats::{self, Servers, Sync};
 use crate::crowd::Crowd;
-use crate::generator::{Generator, Hub, Pace};
+use crate::drive::Pace;
+use crate::generator::{Generator, Hub};
 use crate::limits::sync;
 use crate::measure::{Watch, calibrate};
 use crate::progress::Step;
@@ -210,7 +210,7 @@ impl Bench {
                 messages,
                 subjects: rooms,
                 octets,
-                pace: beside::Pace::InFlight(in_flight),
+                pace: Pace::InFlight(in_flight),
             };
             for (sync, peer, least) in [(Sync::Later, NATS, 0.3), (Sync::Always, NATS_SYNCED, 15.0)] {
                 let figures = self.nats.fan_out(sync, &name, &job).await;

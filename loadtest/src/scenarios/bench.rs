@@ -4,7 +4,8 @@ use hdrhistogram::Histogram;
 
 use super::Setting;
 use crate::crowd::Crowd;
-use crate::generator::{Generator, Hub, Pace, Post};
+use crate::drive::Pace;
+use crate::generator::{Generator, Hub, Post};
 use crate::progress::Step;
 use crate::report::{Outcome, ProcessUse};
 use crate::stage::{Shape, Stage};

@@ -16,7 +16,8 @@ use serde_json::json;
 
 use super::Setting;
 use super::bench::milliseconds;
-use crate::generator::{Generator, Hub, Pace, Post};
+use crate::drive::Pace;
+use crate::generator::{Generator, Hub, Post};
 use crate::limits::openmls::Bare;
 use crate::measure::{Watch, calibrate};
 use crate::progress::Step;
@@ -27,6 +28,11 @@ use crate::volley::Volley;
 /// Clients that one commit adds, all of one user.
 const ADDED: usize = 500;
 
+/// Clients of a room beyond which there are fewer commits in a round, because each takes longer.
+const PLENTY: usize = 1_000;
+/// Commits of such a round, at least.
+const COMMITS_MIN: usize = 10;
+
 const BARE: &str = "bare OpenMLS";
 const ACCEPTED: &str = "asked to accepted, p50";
 
@@ -36,9 +42,17 @@ pub(crate) struct Options {
     /// Clients in the room; several numbers are measured one after the other
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "10,100,1000,10000")]
     leaves: Vec<usize>,
-    /// Commits of a round
+    /// Commits of a round; in rooms of more than 1,000 clients as many fewer, but 10 at least
     #[arg(long, value_name = "N", default_value_t = 200)]
     commits: usize,
+}
+
+impl Options {
+    /// Commits of a round in a room of so many clients.
+    fn commits_of(&self, leaves: usize) -> usize {
+        let fewer = self.commits * PLENTY / leaves.max(PLENTY);
+        fewer.max(self.commits.min(COMMITS_MIN))
+    }
 }
 
 /// Measures.
@@ -58,7 +72,16 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     }
     let settings = Settings::from([
         ("leaves", json!(options.leaves)),
-        ("commits", json!(options.commits)),
+        (
+            "commits",
+            json!(
+                options
+                    .leaves
+                    .iter()
+                    .map(|leaves| options.commits_of(*leaves))
+                    .collect::<Vec<_>>()
+            ),
+        ),
         ("followers", json!(1)),
     ]);
     let watch = Watch::start();
@@ -68,7 +91,7 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     let (mut ours, mut bare) = (Line::new("Nave"), Line::new(BARE));
     for leaves in options.leaves.iter().copied() {
         let mut room = Grown::gather(&stage, &hub, leaves).await?;
-        let commits = options.commits;
+        let commits = options.commits_of(leaves);
         let played = setting
             .rounds
             .play(calibrate, async |number| room.round(number, commits).await)

@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::Setting;
 use super::bench::{Bench, milliseconds};
-use crate::generator::{Generator, Pace, Shot};
+use crate::drive::Pace;
+use crate::generator::{Generator, Shot};
 use crate::measure::{Watch, calibrate};
 use crate::progress::Step;
 use crate::report::{Goal, Line, Outcome, Plot, Sample, Settings};

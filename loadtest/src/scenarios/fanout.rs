@@ -10,10 +10,10 @@ use hdrhistogram::Histogram;
 use serde_json::json;
 
 use super::{BARE_QUINN, NATS, NATS_SYNCED, Setting};
-use crate::beside::nats::{Figures, Servers, Sync};
-use crate::beside::{self, nats};
+use crate::beside::nats::{self, Figures, Servers, Sync};
 use crate::crowd::Crowd;
-use crate::generator::{Generator, Hub, Pace};
+use crate::drive::Pace;
+use crate::generator::{Generator, Hub};
 use crate::limits::quinn::{self, Job, Sent};
 use crate::limits::sync;
 use crate::measure::{Watch, calibrate};
@@ -211,7 +211,7 @@ impl<'a> Bench<'a> {
         let pace = Pace::InFlight(IN_FLIGHT);
         self.volley(name("warm-up"), messages / WARM_UP, pace).await?;
         let saturated = self.volley(name("saturated"), messages, pace).await?;
-        let pace = beside::Pace::InFlight(IN_FLIGHT);
+        let pace = Pace::InFlight(IN_FLIGHT);
         let later = self.nats(Sync::Later, &name("saturated"), messages, octets, pace).await;
         let always = self
             .nats(Sync::Always, &name("saturated"), messages, octets, pace)
@@ -224,7 +224,7 @@ impl<'a> Bench<'a> {
         self.volley(name("warm-up"), messages / WARM_UP, pace).await?;
         let paced = self.volley(name("paced"), messages, pace).await?;
         self.latencies.add(&paced.deliver_us)?;
-        let pace = beside::Pace::PerSecond(rate);
+        let pace = Pace::PerSecond(rate);
         let beside = Beside {
             bare,
             least: bare_paced.p50 + synced.p50,
@@ -235,14 +235,7 @@ impl<'a> Bench<'a> {
         Ok(self.samples(&saturated, &paced, &beside))
     }
 
-    async fn nats(
-        &mut self,
-        sync: Sync,
-        name: &str,
-        messages: usize,
-        octets: usize,
-        pace: beside::Pace,
-    ) -> Option<Figures> {
+    async fn nats(&mut self, sync: Sync, name: &str, messages: usize, octets: usize, pace: Pace) -> Option<Figures> {
         let job = nats::Job {
             followers: self.followers,
             messages,

@@ -3,19 +3,36 @@
 pub(crate) mod accept;
 pub(crate) mod bench;
 pub(crate) mod catchup;
+pub(crate) mod clients;
 pub(crate) mod commits;
+pub(crate) mod edge;
 pub(crate) mod failover;
 pub(crate) mod fanout;
+pub(crate) mod mix;
+pub(crate) mod providers;
 pub(crate) mod stalled;
+
+use anyhow::ensure;
 
 use crate::cli::Common;
 use crate::measure::Watch;
 use crate::report::{Outcome, Settings};
 use crate::rounds::Rounds;
-use crate::stage::{Ground, Programs};
+use crate::stage::{Ground, Programs, Wholes};
 
 /// What `all` plays, in this order.
-pub(crate) const ALL: [&str; 6] = ["fanout", "accept", "commits", "catchup", "stalled", "failover"];
+pub(crate) const ALL: [&str; 10] = [
+    "fanout",
+    "accept",
+    "commits",
+    "catchup",
+    "stalled",
+    "failover",
+    "edge",
+    "clients",
+    "providers",
+    "mix",
+];
 
 /// What a bare loop is called in a row.
 pub(crate) const BARE_QUINN: &str = "bare quinn";
@@ -30,6 +47,8 @@ pub(crate) struct Setting {
     pub(crate) ground: Ground,
     pub(crate) rounds: Rounds,
     pub(crate) quick: bool,
+    /// Providers that run already, instead of some that are started.
+    pub(crate) against: Vec<String>,
     /// Files and sockets that this process may have open.
     open_files: u64,
 }
@@ -40,14 +59,36 @@ impl Setting {
     /// # Errors
     /// Nave's programs are not where they should be.
     pub(crate) fn of(common: &Common) -> anyhow::Result<Self> {
-        let programs = Programs::find(common.programs.as_deref(), &["nave", "nave-hub"])?;
+        // Against a running deployment nothing is started.
+        let needed: &[&str] = match common.against.is_empty() {
+            true => &["nave", "nave-hub", "nave-edge"],
+            false => &[],
+        };
+        let programs = Programs::find(common.programs.as_deref(), needed)?;
         let directory = common.directory()?;
         Ok(Self {
             ground: Ground { programs, directory },
             rounds: common.rounds(),
             quick: common.quick,
+            against: common.against.clone(),
             open_files: daemon::descriptors::raise()?.now,
         })
+    }
+
+    /// A whole provider for each of `names`, started for the purpose, or as many that run already.
+    ///
+    /// # Errors
+    /// Something does not start, or does not answer, or others are named than are needed.
+    pub(crate) async fn wholes(&self, names: &[&str]) -> anyhow::Result<Wholes> {
+        if self.against.is_empty() {
+            return Wholes::start(&self.ground, names).await;
+        }
+        let (needed, named) = (names.len(), self.against.len());
+        ensure!(
+            named == needed,
+            "--against names {named} providers, where {needed} are needed"
+        );
+        Wholes::running(&self.against).await
     }
 
     /// An outcome of which nothing is known yet but its settings.

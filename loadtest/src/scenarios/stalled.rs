@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::Setting;
 use super::bench::{Bench, IN_FLIGHT, milliseconds};
-use crate::generator::{Pace, Shot};
+use crate::drive::Pace;
+use crate::generator::Shot;
 use crate::measure::{Watch, calibrate};
 use crate::report::{Goal, Outcome, Sample, Settings};
 use crate::stage::Shape;

@@ -27,6 +27,8 @@ pub(super) struct HubFiles {
     pub(super) file: PathBuf,
     pub(super) listen: SocketAddr,
     pub(super) admin: SocketAddr,
+    /// The tables of all followers.
+    pub(super) peers: String,
 }
 
 /// Certificates and addresses of so many followers in each group.
@@ -83,17 +85,69 @@ pub(super) fn hub(
         text(&root.join("hub.nave.internal.key"))?,
         text(&root.join("ca/ca.pem"))?,
     );
-    for Identity { domain, address, .. } in followers.iter().flatten() {
-        let roots = root.join("ca/ca.pem");
-        write!(
-            config,
-            "[[peers]]\ndomain = '{domain}'\naddress = '{address}'\nroots = '{}'\n",
-            text(&roots)?
-        )?;
-    }
+    let peers = peers(root, followers)?;
+    config.push_str(&peers);
     let file = directory.join("hub.toml");
     fs::write(&file, config)?;
-    Ok(HubFiles { file, listen, admin })
+    Ok(HubFiles {
+        file,
+        listen,
+        admin,
+        peers,
+    })
+}
+
+/// The tables of a configuration that make the followers known.
+fn peers(root: &Path, followers: &[Vec<Identity>]) -> anyhow::Result<String> {
+    let roots = root.join("ca/ca.pem");
+    let roots = text(&roots)?;
+    let mut tables = String::new();
+    for Identity { domain, address, .. } in followers.iter().flatten() {
+        write!(
+            tables,
+            "[[peers]]\ndomain = '{domain}'\naddress = '{address}'\nroots = '{roots}'\n"
+        )?;
+    }
+    Ok(tables)
+}
+
+/// The configuration of an edge's process.
+#[derive(Debug)]
+pub(super) struct EdgeFiles {
+    pub(super) file: PathBuf,
+    pub(super) listen: SocketAddr,
+    pub(super) admin: SocketAddr,
+}
+
+/// The configuration of `nave-edge` alone, beside that of the hub at `hub`. `senders` is what the hub says of its keys. The
+/// bound on what one provider may send is put where it stops nobody.
+pub(super) fn edge_tier(root: &Path, hub: SocketAddr, senders: &[u8], peers: &str) -> anyhow::Result<EdgeFiles> {
+    let directory = root.join("hub");
+    let (listen, api, admin, nobody) = (free()?, free()?, free()?, free()?);
+    fs::write(directory.join("hub.senders"), senders)?;
+    let config = format!(
+        "domain = '{HUB}'\nlisten = '{listen}'\napi = '{api}'\nadmin = '{admin}'\nauthority = '{HUB}:{}'\n\
+         hubs = ['{hub}']\nfollowers = ['{nobody}']\nhub_senders = 'hub.senders'\n\
+         [tls]\nchain = 'provider.pem'\nkey = 'provider.key'\n\
+         [api_tls]\nchain = 'api.pem'\nkey = 'api.key'\n\
+         [cluster]\nchain = '{}'\nkey = '{}'\nroots = '{}'\n\
+         [edge.rates]\nsubmit_message = {{ per_second = 1_000_000, burst = 1_000_000 }}\n\
+         [telemetry]\nlog_filter = 'warn'\n{peers}",
+        listen.port(),
+        text(&root.join("edge.nave.internal.pem"))?,
+        text(&root.join("edge.nave.internal.key"))?,
+        text(&root.join("ca/ca.pem"))?,
+    );
+    let file = directory.join("edge.toml");
+    fs::write(&file, config)?;
+    Ok(EdgeFiles { file, listen, admin })
+}
+
+/// A certificate for `name`, in files of that name.
+pub(super) fn certificate(root: &Path, name: &str) -> anyhow::Result<()> {
+    let file = |kind: &str| root.join(format!("{name}.{kind}"));
+    let ca = DevelopmentCa::in_directory(&root.join("ca"))?;
+    Ok(ca.issue(&[name])?.write(&file("pem"), &file("key"))?)
 }
 
 /// Ways to the hub at `address`, with the certificate of an edge.

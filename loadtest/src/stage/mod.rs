@@ -1,9 +1,11 @@
 //! What a measurement needs around it: a hub as a process of its own, sinks that are its followers, and the internal way
 //! to the hub that an edge would take. Everything is in a directory that is removed afterwards.
 
+mod edge;
 mod files;
 mod ports;
 mod process;
+mod whole;
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -17,8 +19,10 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+pub(crate) use edge::Edge;
 pub(crate) use ports::free;
 pub(crate) use process::{Process, Programs};
+pub(crate) use whole::{Whole, Wholes, run};
 
 use crate::measure::{self, Usage};
 use crate::report::ProcessUse;
@@ -97,6 +101,12 @@ pub(crate) struct Stage {
     pub(crate) clients: Vec<HubClient<Channel>>,
     /// The hub's ExternalSender (RFC 9420 §12.1.8.1) in rooms of cipher suite 0x0001.
     pub(crate) hub_sender: Vec<u8>,
+    /// What the hub says of its keys.
+    senders: Vec<u8>,
+    /// Where the hub takes what edges bring.
+    hub_address: SocketAddr,
+    /// The followers, as tables of a configuration.
+    peers: String,
     /// Addresses that take what is sent to them and never answer.
     _holes: Vec<Hole>,
     stop: CancellationToken,
@@ -158,6 +168,9 @@ impl Stage {
             .collect::<anyhow::Result<_>>()?;
         Ok(Self {
             hub_sender: files::sender(&String::from_utf8_lossy(&said.stdout))?,
+            senders: said.stdout,
+            hub_address: config.listen,
+            peers: config.peers,
             directory,
             hub: Mutex::new(hub),
             hub_start,
@@ -252,17 +265,8 @@ impl Stage {
         };
         let sinks = self.sinks.iter().enumerate();
         let sinks = sinks.map(|(number, sink)| (format!("sink {number}"), sink.id()));
-        let ours = ("generator".to_owned(), std::process::id());
-        let all = std::iter::once(hub).chain(sinks).chain([ours]);
-        all.filter_map(|(name, id)| {
-            let usage = measure::usage(id)?;
-            Some(ProcessUse {
-                name,
-                cpu_seconds: usage.cpu.as_secs_f64(),
-                rss_bytes: usage.rss,
-                rss_peak_bytes: usage.rss_peak,
-            })
-        })
-        .collect()
+        let theirs = std::iter::once(hub).chain(sinks);
+        let theirs = theirs.filter_map(|(name, id)| ProcessUse::of(name, id));
+        theirs.chain(ProcessUse::generator()).collect()
     }
 }

@@ -49,8 +49,13 @@ pub async fn work(config: Config, started: Latch, stop: CancellationToken) -> an
 
     let https = bind(config.listen, "listen").await?;
     let api = bind(config.api, "api").await?;
-    let link = link::Endpoint::bind(config.listen, identity.clone(), roots.clone(), link::Limits::default())
-        .with_context(|| format!("listen: cannot bind UDP {}", config.listen))?;
+    let link = link::Endpoint::bind(
+        config.listen,
+        identity.clone(),
+        roots.clone(),
+        provider::link_limits(&config.peers),
+    )
+    .with_context(|| format!("listen: cannot bind UDP {}", config.listen))?;
     let peers = provider::dial(us, &config.peers, &identity, &roots, &link);
     let follower = FollowerClient::new(cluster.channel(Tier::Follower, &config.followers));
     let dial = move |node: &str| HubClient::new(cluster.channel(Tier::Hub, &[node.to_owned()]));

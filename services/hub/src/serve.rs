@@ -67,7 +67,7 @@ pub async fn work_on(
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let fan_out = Threads::start(threads).context("start the fan-out's threads")?;
     let links = fan_out
-        .bind(config.link, &identity, &roots, &link::Limits::default())
+        .bind(config.link, &identity, &roots, &provider::link_limits(&config.peers))
         .with_context(|| format!("link: cannot bind UDP {}", config.link))?;
     let shards = config.shards.map(std::num::NonZeroU32::get);
     let ledger = open_ledger(database.clone(), shards, SHARDS[usize::from(config.store.is_shared())]).await?;

@@ -222,6 +222,7 @@ gateway_secret = "gateway.secret"
 # address = "127.0.0.1:8443"
 # roots = "b-ca.pem"
 # asset_hosts = ["assets.b.example"]
+# link_mtu = 1_452
 "#
         )
     }

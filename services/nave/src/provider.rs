@@ -96,7 +96,8 @@ impl Running {
 
         let https = bind(config.listen, "listen").await?;
         let api = bind(config.api, "api").await?;
-        let link = link::Endpoint::bind(config.listen, identity.clone(), roots.clone(), link::Limits::default())
+        let limits = tier::provider::link_limits(&config.peers);
+        let link = link::Endpoint::bind(config.listen, identity.clone(), roots.clone(), limits.clone())
             .with_context(|| format!("listen: cannot bind UDP {}", config.listen))?;
 
         let database = stores::open_store(&Store::Fjall(config.data.clone())).await?;
@@ -107,7 +108,7 @@ impl Running {
         let fan_out = Threads::start(FAN_OUT_THREADS).context("start the fan-out's threads")?;
         let from = SocketAddr::new(config.listen.ip(), 0);
         let links = fan_out
-            .bind(from, &identity, &roots, &link::Limits::default())
+            .bind(from, &identity, &roots, &limits)
             .with_context(|| format!("listen: cannot bind UDP at {}", from.ip()))?;
         let by = |peer: &Provider| links.way(peer);
         let follower = Follower::new(provider.clone(), database.clone(), Follower::system_clock())

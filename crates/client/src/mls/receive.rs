@@ -233,8 +233,9 @@ impl Room {
 
     fn receive_early(&mut self, message: &ProtocolMessage, fanout: &FanoutMessage) -> Received {
         let (epoch, current) = (message.epoch().as_u64(), self.group.epoch().as_u64());
-        let operational = self.view().ok().and_then(|view| view.operational());
-        if self.early.keep(message, fanout, Bounds::of(operational.as_ref())) {
+        let view = self.view().ok();
+        let operational = view.as_ref().and_then(|view| view.operational());
+        if self.early.keep(message, fanout, Bounds::of(operational)) {
             return Received::Early { epoch };
         }
         Received::OutOfStep(format!("epoch {epoch} while in {current}"))

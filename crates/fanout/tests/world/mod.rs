@@ -35,6 +35,8 @@ pub struct Paper {
     latest: BTreeMap<String, u64>,
     pub down: bool,
     pub attempts: usize,
+    /// How long a delivery takes.
+    pub takes: Duration,
     pub position: Option<u64>,
     pub refuses: BTreeSet<u64>,
     /// Refuses these, and takes nothing behind them in their rooms.
@@ -80,9 +82,17 @@ impl Transport for Papers {
 
     async fn deliver(&self, to: &Provider, _shard: ShardId, items: &[Due]) -> Result<Acknowledged, Failure> {
         tokio::task::yield_now().await;
+        let takes = {
+            let mut papers = self.of();
+            let paper = papers.entry(to.clone()).or_default();
+            paper.attempts += 1;
+            paper.takes
+        };
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
         let mut papers = self.of();
         let paper = papers.entry(to.clone()).or_default();
-        paper.attempts += 1;
         if paper.down || paper.busy.is_some() {
             return Err(Failure {
                 retry_after: paper.busy,

@@ -48,6 +48,7 @@ pub struct Crowd {
 }
 
 /// What happened while some messages were submitted.
+#[derive(Clone)]
 pub struct Round {
     pub entries: u64,
     pub took: Duration,

@@ -24,12 +24,7 @@ pub fn head(store: &str, bare: &str) {
 pub fn row(in_flight: usize, rooms: usize, turns: &[Turn]) {
     let entries = |turn: &Turn| turn.round.entries as f64;
     let hub = sorted(turns.iter().map(|turn| entries(turn) / turn.round.took.as_secs_f64()));
-    let bare = sorted(turns.iter().map(|turn| entries(turn) / turn.bare.as_secs_f64()));
-    let ratios = sorted(
-        turns
-            .iter()
-            .map(|turn| turn.bare.as_secs_f64() / turn.round.took.as_secs_f64()),
-    );
+    let (bare, ratios) = (rates_beside(turns), ratios(turns));
     let latencies = sorted(
         turns
             .iter()
@@ -54,6 +49,36 @@ pub fn row(in_flight: usize, rooms: usize, turns: &[Turn]) {
         at(&ratios, 0),
         at(&ratios, 100),
     );
+}
+
+/// Prints what the hub reaches of something else that was measured in the same turns.
+pub fn beside(name: &str, turns: &[Turn]) {
+    let (bare, ratios) = (rates_beside(turns), ratios(turns));
+    println!(
+        "\n{name}: {:.0} entries/s, of which the hub has {:.2} ({:.2} to {:.2})",
+        at(&bare, 50),
+        at(&ratios, 50),
+        at(&ratios, 0),
+        at(&ratios, 100),
+    );
+}
+
+/// Entries per second of what stands beside the hub.
+fn rates_beside(turns: &[Turn]) -> Vec<f64> {
+    sorted(
+        turns
+            .iter()
+            .map(|turn| turn.round.entries as f64 / turn.bare.as_secs_f64()),
+    )
+}
+
+/// What the hub reaches of it.
+fn ratios(turns: &[Turn]) -> Vec<f64> {
+    sorted(
+        turns
+            .iter()
+            .map(|turn| turn.bare.as_secs_f64() / turn.round.took.as_secs_f64()),
+    )
 }
 
 fn sorted(figures: impl Iterator<Item = f64>) -> Vec<f64> {

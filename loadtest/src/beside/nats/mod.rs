@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 pub(crate) use follow::run as follow;
 pub(crate) use server::Sync;
 
-use super::Pace;
+use crate::drive::Pace;
 use crate::progress::Step;
 use crate::report::ProcessUse;
 use follow::{Followers, Following};

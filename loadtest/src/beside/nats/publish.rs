@@ -12,9 +12,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::super::Pace;
 use super::follow::head;
 use super::wire::{Client, published};
+use crate::drive::Pace;
 use crate::measure::now_ns;
 
 /// For how long a server may acknowledge nothing.

@@ -19,8 +19,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Pace, Server, program};
+use super::{Server, program};
 use crate::cli::Common;
+use crate::drive::Pace;
 use crate::measure::{Usage, now_ns};
 use crate::report::ProcessUse;
 use api::{User, escaped};
