@@ -18,7 +18,7 @@ use crate::limits::quinn::{self, Job, Sent};
 use crate::limits::sync;
 use crate::measure::{Watch, calibrate};
 use crate::progress::Step;
-use crate::report::{Goal, Line, Outcome, Plot, Sample, Settings};
+use crate::report::{Goal, Line, Outcome, Plot, Row, Sample, Settings};
 use crate::stage::{Shape, Stage};
 use crate::volley::Volley;
 
@@ -114,7 +114,8 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     );
     let mut latency =
         Plot::new("From due to shown, at the given rate", "percentile", "milliseconds").over_percentiles();
-    let (mut ours, mut bare) = (Line::new("Nave"), Line::new(BARE_QUINN));
+    let mut ours = Line::new("Nave");
+    let mut beside = [BARE_QUINN, NATS, NATS_SYNCED].map(|name| (name, Line::new(name)));
     for followers in options.followers.clone() {
         let mut bench = Bench::set_up(setting, &options, followers).await?;
         let played = setting
@@ -123,14 +124,15 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
             .await?;
         outcome.fault(std::mem::take(&mut bench.faults));
         outcome.take(&played);
-        let saturated = outcome
-            .rows
-            .iter()
-            .rev()
-            .find(|row| row.metric.starts_with(DELIVERED) && row.beside.is_some());
-        if let Some(row) = saturated {
-            ours.points.push((followers as f64, row.nave));
-            bare.points.extend(row.beside.map(|beside| (followers as f64, beside)));
+        for (name, line) in &mut beside {
+            let of_it = |row: &&Row| row.metric.starts_with(DELIVERED) && row.name_beside == Some(*name);
+            let Some(row) = outcome.rows.iter().rev().find(of_it) else {
+                continue;
+            };
+            if *name == BARE_QUINN {
+                ours.points.push((followers as f64, row.nave));
+            }
+            line.points.extend(row.beside.map(|figure| (followers as f64, figure)));
         }
         latency
             .lines
@@ -139,7 +141,9 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
         outcome.processes.extend(bench.stage.processes());
         outcome.processes.extend(bench.nats.processes());
     }
-    throughput.lines = vec![ours, bare];
+    let beside = beside.into_iter().map(|(_, line)| line);
+    throughput.lines = std::iter::once(ours).chain(beside).collect();
+    throughput.lines.retain(|line| !line.points.is_empty());
     outcome.plots = vec![throughput, latency];
     outcome.machine = watch.machine();
     Ok(outcome)

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Setting;
 use super::bench::milliseconds;
-use crate::beside::synapse::{Figures, Job, Synapses};
+use crate::beside::synapse::{Beside, Job};
 use crate::drive::Pace;
 use crate::limits::sync;
 use crate::measure::{Watch, calibrate};
@@ -29,6 +29,12 @@ const SYNCS: usize = 100;
 
 /// Messages that Synapse is given at most in each round: it takes a few dozen a second.
 const SYNAPSE_MESSAGES: usize = 200;
+
+/// Messages a second that Synapse is given at most where its latency is told: it keeps up with these.
+const SYNAPSE_RATE: f64 = 10.0;
+
+/// How many these are at most.
+const SYNAPSE_PACED: usize = 100;
 
 /// Messages that go before and do not count, as a share of those that do.
 const WARM_UP: usize = 5;
@@ -90,11 +96,10 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     // Beside a running deployment they would say nothing: they are on this machine.
     let place = tempfile::tempdir_in(&setting.ground.directory)?;
     let synapses = match setting.against.is_empty() {
-        true => Synapses::start(place.path()).await?,
-        false => None,
+        true => Beside::start(place.path()).await,
+        false => Beside::none("beside a running deployment they would say nothing"),
     };
-    let version = synapses.as_ref().map(|synapses| synapses.version.clone());
-    outcome.settings.insert("synapse", json!(version));
+    outcome.settings.insert("synapse", synapses.settings());
     let step = Step::begin("two providers, and their clients in a room", 1);
     let parties = Box::pin(Parties::gather(&wholes.providers, options.clients, "load")).await?;
     step.end();
@@ -116,9 +121,7 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     plot.lines.push(Line::percentiles("Nave", &case.latencies));
     outcome.plots.push(plot);
     outcome.processes = case.wholes.processes();
-    outcome
-        .processes
-        .extend(case.synapses.iter().flat_map(Synapses::processes));
+    outcome.processes.extend(case.synapses.processes());
     outcome.fault(case.faults);
     outcome.take(&played);
     outcome.machine = watch.machine();
@@ -130,7 +133,7 @@ struct Case<'a> {
     options: &'a Options,
     wholes: Wholes,
     parties: Parties,
-    synapses: Option<Synapses>,
+    synapses: Beside,
     faults: Vec<String>,
     /// Of all paced rounds, in microseconds.
     latencies: Histogram<u64>,
@@ -160,7 +163,19 @@ impl Case<'_> {
         // Bounded by what is kept in memory.
         let due = ((rate * seconds) as usize).clamp(1, 1_000_000);
         let paced = self.talk(name("paced"), due, Pace::PerSecond(rate)).await?;
-        let flooded = self.synapses(flood, messages).await?;
+        let flooded = Job {
+            messages: messages.min(SYNAPSE_MESSAGES),
+            octets: self.options.size,
+            pace: flood,
+        };
+        let flooded = self.synapses.measure(&name("saturated"), &flooded).await;
+        let slow = rate.min(SYNAPSE_RATE);
+        let slow = Job {
+            messages: due.min(SYNAPSE_PACED),
+            octets: self.options.size,
+            pace: Pace::PerSecond(slow),
+        };
+        let slow = self.synapses.measure(&name("paced"), &slow).await;
         self.latencies.add(&paced.cross_us)?;
 
         let arrived = saturated.messages as f64 / saturated.took.as_secs_f64().max(1e-9);
@@ -189,7 +204,7 @@ impl Case<'_> {
                 "ms",
                 milliseconds(&paced.cross_us, 0.99),
             )
-            .beside_nothing(SYNAPSE)
+            .beside_if(SYNAPSE, slow.map(|synapse| 1e3 * synapse.cross_p99.as_secs_f64()))
             .goal(Goal::RatioAtMost(0.01)),
         ];
         if let Some((before, after)) = before.zip(cpu) {
@@ -197,19 +212,6 @@ impl Case<'_> {
             samples.push(Sample::new("saturated: CPU of both providers per message", "us", each));
         }
         Ok(samples)
-    }
-
-    /// The same between two Synapses, where they are on this machine, with as few messages as they take in a reasonable time.
-    async fn synapses(&mut self, pace: Pace, messages: usize) -> anyhow::Result<Option<Figures>> {
-        let Some(synapses) = &mut self.synapses else {
-            return Ok(None);
-        };
-        let job = Job {
-            messages: messages.min(SYNAPSE_MESSAGES),
-            octets: self.options.size,
-            pace,
-        };
-        synapses.measure(&job).await.map(Some)
     }
 
     async fn talk(&mut self, name: String, messages: usize, pace: Pace) -> anyhow::Result<Talk> {

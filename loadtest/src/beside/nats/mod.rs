@@ -50,6 +50,17 @@ pub(crate) struct Job {
     pub(crate) pace: Pace,
 }
 
+impl Job {
+    /// Messages where a server syncs each: fewer, but several times as many as are under way.
+    fn fewer(&self) -> usize {
+        let least = match self.pace {
+            Pace::InFlight(count) => count.saturating_mul(4),
+            Pace::PerSecond(_) => 1,
+        };
+        self.messages.div_ceil(LESS_WHERE_SYNCED).max(least).min(self.messages)
+    }
+}
+
 /// How it did. Everything arrived everywhere, once and in its place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Figures {
@@ -146,7 +157,7 @@ impl Servers {
     pub(crate) async fn fan_out(&mut self, sync: Sync, step: &str, job: &Job) -> Option<Figures> {
         let mut job = *job;
         if sync == Sync::Always {
-            job.messages = job.messages.div_ceil(LESS_WHERE_SYNCED);
+            job.messages = job.fewer();
         }
         let warm_up = Job {
             messages: job.messages.div_ceil(WARM_UP),
@@ -302,4 +313,27 @@ async fn returned(nats: &Nats, stream: &str, job: &Returning) -> anyhow::Result<
         .checked_sub(shown.first_us)
         .context("nobody returned")?;
     Ok((job.backlog * job.returning) as f64 / (took.max(1) as f64 / 1e6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_synced_server_has_fewer_messages_but_more_than_are_under_way() {
+        let fewer = |messages, pace| {
+            let job = Job {
+                followers: 1,
+                messages,
+                subjects: 1,
+                octets: 16,
+                pace,
+            };
+            job.fewer()
+        };
+        assert_eq!(fewer(20_000, Pace::InFlight(1_000)), 4_000);
+        assert_eq!(fewer(20_000, Pace::InFlight(4_000)), 16_000);
+        assert_eq!(fewer(20_000, Pace::InFlight(10_000)), 20_000);
+        assert_eq!(fewer(20_000, Pace::PerSecond(1.0)), 4_000);
+    }
 }

@@ -91,7 +91,9 @@ impl Program {
             .output()?;
         if !checked.status.success() {
             let said = String::from_utf8_lossy(&checked.stderr);
-            bail!("this nats-server ({}) cannot: {}", self.version, said.trim());
+            // The file, line and column do not matter to anybody.
+            let why = said.rsplit_once(": ").map_or(&*said, |(_, why)| why).trim();
+            bail!("this nats-server ({}) cannot: {why}", self.version);
         }
         let mut command = Command::new(&self.file);
         command.arg("-c").arg(file("nats.conf"));

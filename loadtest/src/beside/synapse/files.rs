@@ -42,11 +42,9 @@ pub(super) fn lay(directory: &Path, ca: &DevelopmentCa, roots: &Path) -> anyhow:
     let (chain, key) = (directory.join("server.pem"), directory.join("server.key"));
     ca.issue(&[HOST])?.write(&chain, &key)?;
     let name = format!("{HOST}:{}", federation.port());
-    let log = format!(
-        "version: 1\nformatters: {{ plain: {{ format: '%(asctime)s %(levelname)s %(name)s %(message)s' }} }}\n\
-         handlers: {{ console: {{ class: logging.StreamHandler, formatter: plain }} }}\n\
-         root: {{ level: WARNING, handlers: [console] }}\ndisable_existing_loggers: false\n"
-    );
+    let log = "version: 1\nformatters: { plain: { format: '%(asctime)s %(levelname)s %(name)s %(message)s' } }\n\
+               handlers: { console: { class: logging.StreamHandler, formatter: plain } }\n\
+               root: { level: WARNING, handlers: [console] }\ndisable_existing_loggers: false\n";
     fs::write(directory.join("log.yaml"), log)?;
     let mut config = format!(
         "server_name: '{name}'\npid_file: '{}'\nreport_stats: false\nsigning_key_path: '{}'\nmedia_store_path: '{}'\n\

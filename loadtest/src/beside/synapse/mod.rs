@@ -23,6 +23,7 @@ use super::{Server, program};
 use crate::cli::Common;
 use crate::drive::Pace;
 use crate::measure::{Usage, now_ns};
+use crate::progress::Step;
 use crate::report::ProcessUse;
 use api::{User, escaped};
 use files::Files;
@@ -100,9 +101,7 @@ pub(crate) async fn alone(common: &Common, options: &Options) -> anyhow::Result<
             None => Pace::InFlight(options.in_flight),
         },
     };
-    let Some(mut synapses) = Synapses::start(directory.path()).await? else {
-        return Ok(true);
-    };
+    let mut synapses = Synapses::start(directory.path()).await?;
     let figures = synapses.measure(&job).await?;
     let said = json!({
         "synapse": synapses.version,
@@ -118,11 +117,75 @@ pub(crate) async fn alone(common: &Common, options: &Options) -> anyhow::Result<
     Ok(figures.arrived == job.messages)
 }
 
+/// Both, or why there are none: for whoever measures Nave, and is never ended by what stands beside.
+pub(crate) struct Beside {
+    running: Option<Synapses>,
+    said: String,
+}
+
+impl Beside {
+    /// As [`Synapses::start`]; what is wrong is said on standard error.
+    pub(crate) async fn start(directory: &Path) -> Self {
+        let (running, said) = match Synapses::start(directory).await {
+            Ok(synapses) => {
+                let said = synapses.version.clone();
+                (Some(synapses), said)
+            }
+            Err(error) => {
+                let why = format!("not measured: {error:#}");
+                eprintln!("two Synapses: {why}");
+                (None, why)
+            }
+        };
+        Self { running, said }
+    }
+
+    /// None, since `why`.
+    pub(crate) fn none(why: &str) -> Self {
+        Self {
+            running: None,
+            said: format!("not measured: {why}"),
+        }
+    }
+
+    /// What there is, for the settings of a report.
+    pub(crate) fn settings(&self) -> Value {
+        json!(self.said)
+    }
+
+    /// What both used until now.
+    pub(crate) fn processes(&self) -> Vec<ProcessUse> {
+        self.running.iter().flat_map(Synapses::processes).collect()
+    }
+
+    /// As [`Synapses::measure`]. `None`: there are none, or they failed, which is said on standard error, as is what never
+    /// came.
+    pub(crate) async fn measure(&mut self, step: &str, job: &Job) -> Option<Figures> {
+        let synapses = self.running.as_mut()?;
+        let step = Step::begin(format!("{step}: two Synapses"), job.messages);
+        let figures = synapses.measure(job).await;
+        step.end();
+        match figures {
+            Ok(figures) => {
+                let Figures { arrived, .. } = figures;
+                if arrived < job.messages {
+                    eprintln!("two Synapses: of {} messages {arrived} came", job.messages);
+                }
+                Some(figures)
+            }
+            Err(error) => {
+                eprintln!("two Synapses fail in this round: {error:#}");
+                None
+            }
+        }
+    }
+}
+
 /// Two servers with a room across them.
-pub(crate) struct Synapses {
+struct Synapses {
     servers: [Server; 2],
     /// As they say themselves.
-    pub(crate) version: String,
+    version: String,
     sender: Arc<User>,
     receiver: User,
     room: String,
@@ -133,16 +196,15 @@ pub(crate) struct Synapses {
 
 impl Synapses {
     /// Starts both, with files in `directory` and certificates of the CA in `directory/ca`, which is made where there is none.
-    /// `None`: they are not on this machine, which is said on standard error.
     ///
     /// # Errors
-    /// They do not start, or refuse.
-    pub(crate) async fn start(directory: &Path) -> anyhow::Result<Option<Self>> {
+    /// They are not on this machine, or do not start, or refuse.
+    async fn start(directory: &Path) -> anyhow::Result<Self> {
         let python = program(VARIABLE, "python3");
-        let Some((python, version)) = python.and_then(|python| Some((python.clone(), version(&python)?))) else {
-            eprintln!("two Synapses: not measured: no python3 in PATH has Synapse, and {VARIABLE} names none that has");
-            return Ok(None);
-        };
+        let found = python.and_then(|python| Some((version(&python)?, python)));
+        let found =
+            found.with_context(|| format!("no python3 in PATH has Synapse, and {VARIABLE} names none that has"));
+        let (version, python) = found?;
         let ca = DevelopmentCa::in_directory(&directory.join("ca"))?;
         let roots = directory.join("ca/ca.pem");
         let one = |name: &str| {
@@ -163,11 +225,11 @@ impl Synapses {
             jobs: 0,
         };
         synapses.shown().await?;
-        Ok(Some(synapses))
+        Ok(synapses)
     }
 
     /// What both used until now.
-    pub(crate) fn processes(&self) -> Vec<ProcessUse> {
+    fn processes(&self) -> Vec<ProcessUse> {
         let names = ["synapse, the sender's", "synapse, the receiver's"];
         let of = |(server, name): (&Server, &str)| {
             let usage = server.usage().ok()?;
@@ -190,7 +252,7 @@ impl Synapses {
     ///
     /// # Errors
     /// A server refuses, or goes, or shows a message twice.
-    pub(crate) async fn measure(&mut self, job: &Job) -> anyhow::Result<Figures> {
+    async fn measure(&mut self, job: &Job) -> anyhow::Result<Figures> {
         ensure!(job.messages > 0, "nothing to send");
         self.jobs += 1;
         let before = self.cpu()?;
