@@ -87,7 +87,7 @@ impl Follower {
 
     /// Below this the log is still needed, as far as this follower is concerned; `None`: it is not.
     pub(crate) fn needs(&self) -> Option<u64> {
-        self.held.or(self.indexed.then_some(self.next))
+        self.held.or_else(|| self.indexed.then_some(self.next))
     }
 
     /// Whether it may be due something below `until` that can expire now.

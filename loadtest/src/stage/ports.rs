@@ -9,6 +9,10 @@ use anyhow::Context as _;
 const FIRST: u16 = 10_240;
 const COUNT: u16 = 20_000;
 
+/// From one process to the next: several that run at a time have many ports each, and a port is free until its server has
+/// started.
+const STRIDE: u32 = 1_009;
+
 /// Apart from where other programs of the project look that are started with neighbouring ids.
 const APART: u32 = 10_007;
 
@@ -20,7 +24,7 @@ pub(crate) fn free() -> anyhow::Result<SocketAddr> {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     let found = (0..COUNT).find_map(|_| {
         let given = GIVEN.fetch_add(1, Ordering::Relaxed);
-        let from = std::process::id().wrapping_mul(64).wrapping_add(APART);
+        let from = std::process::id().wrapping_mul(STRIDE).wrapping_add(APART);
         let at = from.wrapping_add(given) % u32::from(COUNT);
         let port = FIRST + u16::try_from(at).ok()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -286,7 +286,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     fn has_whole_message(&self) -> bool {
-        self.read.starts_with(b"MSG ") && matches!(head(&self.read), Ok(Some(head)) if self.read.len() >= head.end())
+        self.read.starts_with(b"MSG") && matches!(head(&self.read), Ok(Some(head)) if self.read.len() >= head.end())
     }
 }
 
@@ -350,7 +350,8 @@ fn head(read: &[u8]) -> anyhow::Result<Option<Head>> {
 
 /// Takes what is whole from what was read.
 fn take(read: &mut BytesMut) -> anyhow::Result<Option<Said>> {
-    if read.starts_with(b"MSG ") || read.starts_with(b"HMSG ") {
+    // Nothing else that it says begins so.
+    if read.starts_with(b"MSG") || read.starts_with(b"HMSG") {
         let Some(head) = head(read)? else { return Ok(None) };
         if read.len() < head.end() {
             return Ok(None);
