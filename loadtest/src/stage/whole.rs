@@ -185,19 +185,22 @@ struct Made {
 impl Made {
     fn init(ground: &Ground, root: &Path, name: &str) -> anyhow::Result<Self> {
         let (home, ca, domain) = (root.join(name), root.join("ca"), format!("{name}.example"));
-        let [listen, api, admin] = [free()?, free()?, free()?];
-        let [at_listen, at_api, at_admin] = [listen, api, admin].map(|address| address.to_string());
+        let [listen, api, admin, operator] = [free()?, free()?, free()?, free()?];
+        let addresses = [listen, api, admin, operator].map(|address| address.to_string());
+        let [at_listen, at_api, at_admin, at_operator] = &addresses;
         let arguments = [
             "init",
             files::text(&home)?,
             "--domain",
             &domain,
             "--listen",
-            &at_listen,
+            at_listen,
             "--api",
-            &at_api,
+            at_api,
             "--admin",
-            &at_admin,
+            at_admin,
+            "--operator",
+            at_operator,
             "--ca",
             files::text(&ca)?,
             "--user",
