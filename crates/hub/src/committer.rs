@@ -1,11 +1,11 @@
 //! The committer of a shard: one transaction in flight. It takes whatever waits at the gate, within the bounds of a batch,
-//! makes it durable, hands the entries to the couriers and releases the replies, in order. It never waits for more.
+//! makes it durable, releases the replies and hands the entries to the couriers, in order. It never waits for more.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use fanout::{Couriers, Occasion, Report};
-use ledger::{AppendError, Batch, Ledger, ShardLog};
+use ledger::{AppendError, Batch, Ledger, LogEntry, ShardLog};
 use shard::Tenure;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -44,6 +44,14 @@ struct Group {
     batch: Batch,
     released: Vec<(Reply, Outcome)>,
     report: Option<Report>,
+}
+
+/// What became durable.
+#[derive(Default)]
+struct Appended {
+    entries: Vec<LogEntry>,
+    /// Rooms have to look at their parents.
+    due: bool,
 }
 
 impl Committer {
@@ -123,32 +131,43 @@ impl Committer {
         if batch.is_empty() && released.is_empty() {
             return Ok(());
         }
-        if let Err(error) = self.make_durable(batch, report).await {
-            let outcome = match error {
-                AppendError::Fenced => Outcome::elsewhere(self.tenure.term()),
-                _ => Outcome::Unavailable {
-                    retry_after: self.options.retry_after,
-                },
-            };
-            for (reply, _) in released {
-                reply.send(outcome.clone());
+        match self.make_durable(batch).await {
+            Ok(appended) => {
+                for (reply, outcome) in released {
+                    reply.send(outcome);
+                }
+                self.hand_on(appended, report);
+                Ok(())
             }
-            return Err(error);
+            Err(error) => {
+                let outcome = match error {
+                    AppendError::Fenced => Outcome::elsewhere(self.tenure.term()),
+                    _ => Outcome::Unavailable {
+                        retry_after: self.options.retry_after,
+                    },
+                };
+                for (reply, _) in released {
+                    reply.send(outcome.clone());
+                }
+                Err(error)
+            }
         }
-        for (reply, outcome) in released {
-            reply.send(outcome);
-        }
-        Ok(())
     }
 
-    async fn make_durable(&mut self, batch: Batch, report: Option<Report>) -> Result<(), AppendError> {
+    async fn make_durable(&mut self, batch: Batch) -> Result<Appended, AppendError> {
         if batch.is_empty() {
-            return self.ledger.confirm(&self.tenure).await;
+            self.ledger.confirm(&self.tenure).await?;
+            return Ok(Appended::default());
         }
         let begun = Instant::now();
         let due = batch.is_due();
         let entries = self.log.append(&self.tenure, batch).await?;
         self.metrics.appended(entries.len(), begun.elapsed());
+        Ok(Appended { entries, due })
+    }
+
+    /// Tells of what is durable whoever works on from there.
+    fn hand_on(&self, Appended { entries, due }: Appended, report: Option<Report>) {
         if let Some(report) = &report {
             self.couriers.reported(report);
         }
@@ -156,6 +175,5 @@ impl Committer {
         if due {
             self.dependents.notify_one();
         }
-        Ok(())
     }
 }

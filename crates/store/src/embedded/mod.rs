@@ -11,6 +11,7 @@ mod engine;
 mod fjall_engine;
 mod marker;
 mod memory;
+mod pace;
 mod queue;
 mod resolver;
 mod transaction;

@@ -1,6 +1,7 @@
 //! Group commit: one thread takes whatever has queued, makes it durable with one sync, and answers everybody.
 //!
-//! It never waits for more to come: while it syncs one group, the next one gathers by itself.
+//! It never waits for more to come: while it syncs one group, the next one gathers by itself. A commit that comes alone is
+//! made by its caller, while [`Pace`] finds that this is no burden.
 
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,17 +11,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use super::Commit;
 use super::committer::{Committer, Request};
 use super::core::Core;
+use super::pace::Pace;
 use crate::error::Error;
 use crate::limits::{COMMITS_QUEUED_KIB_MAX, COMMITS_QUEUED_MAX, GROUP_OCTETS_MAX, GROUP_TRANSACTIONS_MAX};
 use crate::transaction::Committed;
 
-const PANICKED: &str = "the commit thread panicked";
+const PANICKED: &str = "a commit panicked";
 
 /// The way to the commit thread. Dropping it settles what is queued and waits for the thread's end.
 #[derive(Debug)]
 pub(crate) struct Queue {
     sender: Mutex<Option<mpsc::Sender<Queued>>>,
     room: Arc<Semaphore>,
+    /// There until the thread ends. Whoever holds it makes a group.
+    committer: Arc<Mutex<Option<Committer>>>,
+    pace: Arc<Pace>,
     ended: watch::Receiver<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -39,15 +44,21 @@ impl Queue {
     pub(crate) fn start(committer: Committer, core: Arc<Core>) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(COMMITS_QUEUED_MAX);
         let (ends, ended) = watch::channel(());
-        let thread = std::thread::Builder::new()
-            .name("store-commit".to_owned())
-            .spawn(move || {
+        let committer = Arc::new(Mutex::new(Some(committer)));
+        let pace = Arc::new(Pace::default());
+        let thread = std::thread::Builder::new().name("store-commit".to_owned()).spawn({
+            let (committer, pace) = (committer.clone(), pace.clone());
+            move || {
                 let served = Served { core, _ends: ends };
-                serve(committer, receiver, &served.core);
-            })?;
+                serve(&committer, receiver, &pace, &served.core);
+                committer.lock().unwrap_or_else(PoisonError::into_inner).take();
+            }
+        })?;
         Ok(Self {
             sender: Mutex::new(Some(sender)),
             room: Arc::new(Semaphore::new(COMMITS_QUEUED_KIB_MAX as usize)),
+            committer,
+            pace,
             ended,
             thread: Mutex::new(Some(thread)),
         })
@@ -62,9 +73,23 @@ impl Queue {
     }
 }
 
-#[async_trait]
-impl Commit for Queue {
-    async fn commit(&self, core: &Core, request: Request, octets: usize) -> Result<Committed, Error> {
+impl Queue {
+    /// Makes a commit on this thread, which waits for the sync.
+    fn commit_here(&self, core: &Core, request: Request) -> Result<Committed, Error> {
+        let _killed = KilledByPanic(core);
+        let mut held = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
+        let committer = held.as_mut().ok_or(Error::Closed)?;
+        let mut answers = self.pace.time(|| committer.commit(core, vec![request]));
+        answers.pop().expect("one answer for one request")
+    }
+
+    async fn commit_there(
+        &self,
+        core: &Core,
+        request: Request,
+        octets: usize,
+        sender: mpsc::Sender<Queued>,
+    ) -> Result<Committed, Error> {
         let kib = u32::try_from(octets / 1_024 + 1)
             .unwrap_or(u32::MAX)
             .min(COMMITS_QUEUED_KIB_MAX);
@@ -74,27 +99,34 @@ impl Commit for Queue {
             .acquire_many_owned(kib)
             .await
             .expect("the semaphore is never closed");
-        let sender = self.sender().ok_or(Error::Closed)?;
-        let (answer, answered) = oneshot::channel();
         // While there is a sender the thread serves it, so that only a panic can end it.
         let gone = || {
             core.kill(PANICKED);
             core.check().err().unwrap_or(Error::Closed)
         };
-        if sender
-            .send(Queued {
-                request,
-                octets,
-                answer,
-                _room: room,
-            })
-            .await
-            .is_err()
-        {
+        let Ok(place) = sender.reserve_owned().await else {
             return Err(gone());
-        }
-        drop(sender);
+        };
+        let (answer, answered) = oneshot::channel();
+        drop(place.send(Queued {
+            request,
+            octets,
+            answer,
+            _room: room,
+        }));
         answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+#[async_trait]
+impl Commit for Queue {
+    async fn commit(&self, core: &Core, request: Request, octets: usize) -> Result<Committed, Error> {
+        let sender = self.sender().ok_or(Error::Closed)?;
+        let asked = self.pace.ask();
+        if asked.is_for_the_caller(octets).await {
+            return self.commit_here(core, request);
+        }
+        self.commit_there(core, request, octets, sender).await
     }
 
     async fn close(&self, _core: &Core) {
@@ -121,17 +153,30 @@ struct Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.core.kill(PANICKED);
-        }
+        drop(KilledByPanic(&self.core));
         self.core.close();
     }
 }
 
-fn serve(mut committer: Committer, mut queue: mpsc::Receiver<Queued>, core: &Core) {
+/// Stops the database if the thread that holds this panics.
+struct KilledByPanic<'a>(&'a Core);
+
+impl Drop for KilledByPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.kill(PANICKED);
+        }
+    }
+}
+
+fn serve(committer: &Mutex<Option<Committer>>, mut queue: mpsc::Receiver<Queued>, pace: &Pace, core: &Core) {
     while let Some(first) = queue.blocking_recv() {
+        let mut held = committer.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only this thread takes it away.
+        let Some(committer) = held.as_mut() else { return };
         let (requests, answers) = take_group(first, &mut queue);
-        for (answer, outcome) in answers.into_iter().zip(committer.commit(core, requests)) {
+        let outcomes = pace.time(|| committer.commit(core, requests));
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // Who does not wait any more needs no answer.
             let _ = answer.0.send(outcome);
         }

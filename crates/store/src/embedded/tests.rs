@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::engine::{Changes, Engine, EngineError, View};
@@ -133,6 +134,70 @@ async fn a_conflict_within_a_group_is_told_after_the_group_is_durable() {
     let ((left, right, bystander), ()) = tokio::join!(outcomes, decide);
     assert!(left.is_ok() && right == Err(Error::Conflict) && bystander.is_ok());
     assert!(groups.try_iter().count() <= 2);
+}
+
+/// The memory engine that takes a while, and tells who made each group.
+#[derive(Debug)]
+struct Told {
+    inner: MemoryEngine,
+    takes: Duration,
+    threads: Sender<Option<String>>,
+}
+
+impl Engine for Told {
+    fn version(&self) -> Version {
+        self.inner.version()
+    }
+
+    fn view(&self) -> Arc<dyn View> {
+        self.inner.view()
+    }
+
+    fn apply(&mut self, version: Version, changes: &Changes) -> Result<(), EngineError> {
+        std::thread::sleep(self.takes);
+        let thread = std::thread::current().name().map(str::to_owned);
+        self.threads.send(thread).unwrap();
+        self.inner.apply(version, changes)
+    }
+}
+
+/// How many of `commits`, one after the other and then twice as many at once, were made by the commit thread.
+async fn made_elsewhere(takes: Duration, commits: u8) -> (usize, usize) {
+    let (threads, told) = channel();
+    let inner = MemoryEngine::default();
+    let committer = Committer::new(Box::new(Told { inner, takes, threads }));
+    let core = Arc::new(core_of(&committer));
+    let commits_made = Arc::new(Queue::start(committer, core.clone()).unwrap());
+    let database = Database::from_backend(Arc::new(Embedded {
+        core,
+        commits: commits_made,
+    }));
+    let elsewhere = |told: &Receiver<Option<String>>| {
+        let by_the_thread = |name: &Option<String>| name.as_deref() == Some("store-commit");
+        told.try_iter().filter(by_the_thread).count()
+    };
+    for key in 0..commits {
+        put(database.clone(), key).await.unwrap();
+    }
+    let alone = elsewhere(&told);
+    let mut at_once = JoinSet::new();
+    for key in 0..2 * commits {
+        at_once.spawn(put(database.clone(), key));
+    }
+    assert!(at_once.join_all().await.iter().all(Result::is_ok));
+    let groups = elsewhere(&told);
+    database.close().await;
+    (alone, groups)
+}
+
+#[tokio::test]
+async fn who_comes_alone_makes_the_commit_itself_while_that_is_brief() {
+    let (alone, groups) = made_elsewhere(Duration::ZERO, 100).await;
+    // A test machine may always be slow for a moment.
+    assert!(alone < 50, "the commit thread made {alone} of 100 lone commits");
+    assert!(groups > 0, "two hundred at once were all made by their callers");
+    let (alone, _) = made_elsewhere(Duration::from_millis(1), 20).await;
+    assert_eq!(alone, 20);
 }
 
 #[tokio::test]
