@@ -6,17 +6,10 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-/// Messages remembered per room. An own message is normally back within milliseconds.
+/// Messages remembered of each kind and per room. An own message is normally back within milliseconds.
 const REMEMBERED_MAX: usize = 4_096;
 
 type Digest = [u8; 32];
-
-#[derive(Debug)]
-enum Known {
-    /// Sent from here and not yet back: what was in it.
-    Sent(Bytes),
-    Seen,
-}
 
 /// What an incoming message is, before anything is decrypted.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,37 +20,57 @@ pub(crate) enum Incoming {
     Repeat,
 }
 
+/// The two kinds apart: what others say while an own message is on its way does not displace it.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
-    order: VecDeque<Digest>,
-    known: BTreeMap<Digest, Known>,
+    /// Sent from here and not yet back: what was in it.
+    sent: Latest<Bytes>,
+    seen: Latest<()>,
 }
 
 impl Recent {
     pub(crate) fn sent(&mut self, message: &[u8], data: Bytes) {
-        self.remember(Sha256::digest(message).into(), Known::Sent(data));
+        self.sent.insert(Sha256::digest(message).into(), data);
     }
 
     pub(crate) fn incoming(&mut self, message: &[u8]) -> Incoming {
         let digest: Digest = Sha256::digest(message).into();
-        match self
-            .known
-            .get_mut(&digest)
-            .map(|known| std::mem::replace(known, Known::Seen))
-        {
-            None => Incoming::New,
-            Some(Known::Sent(data)) => Incoming::Own(data),
-            Some(Known::Seen) => Incoming::Repeat,
+        if let Some(data) = self.sent.remove(&digest) {
+            self.seen.insert(digest, ());
+            return Incoming::Own(data);
+        }
+        match self.seen.known.contains_key(&digest) {
+            true => Incoming::Repeat,
+            false => Incoming::New,
         }
     }
 
     /// To be called once a new message was decrypted: one that failed may be tried again.
     pub(crate) fn seen(&mut self, message: &[u8]) {
-        self.remember(Sha256::digest(message).into(), Known::Seen);
+        self.seen.insert(Sha256::digest(message).into(), ());
     }
+}
 
-    fn remember(&mut self, digest: Digest, known: Known) {
-        if self.known.insert(digest, known).is_none() {
+/// The latest [`REMEMBERED_MAX`] that were inserted and not removed.
+#[derive(Debug)]
+struct Latest<T> {
+    /// Removed ones stay in here until they are the oldest.
+    order: VecDeque<Digest>,
+    known: BTreeMap<Digest, T>,
+}
+
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self {
+            order: VecDeque::new(),
+            known: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T> Latest<T> {
+    fn insert(&mut self, digest: Digest, value: T) {
+        if self.known.insert(digest, value).is_none() {
             self.order.push_back(digest);
         }
         if self.order.len() > REMEMBERED_MAX
@@ -65,6 +78,16 @@ impl Recent {
         {
             self.known.remove(&oldest);
         }
+    }
+
+    fn remove(&mut self, digest: &Digest) -> Option<T> {
+        let removed = self.known.remove(digest);
+        while let Some(oldest) = self.order.front()
+            && !self.known.contains_key(oldest)
+        {
+            self.order.pop_front();
+        }
+        removed
     }
 }
 
@@ -92,12 +115,40 @@ mod tests {
     }
 
     #[test]
+    fn an_own_message_comes_back_however_much_others_say_meanwhile() {
+        let mut recent = Recent::default();
+        recent.sent(b"ciphertext", Bytes::from_static(b"hello"));
+        for n in 0..2 * REMEMBERED_MAX {
+            recent.seen(&n.to_be_bytes());
+        }
+        assert_eq!(
+            recent.incoming(b"ciphertext"),
+            Incoming::Own(Bytes::from_static(b"hello"))
+        );
+    }
+
+    #[test]
     fn memory_is_bounded() {
         let mut recent = Recent::default();
         for n in 0..2 * REMEMBERED_MAX {
             recent.seen(&n.to_be_bytes());
+            recent.sent(&n.to_le_bytes(), Bytes::new());
         }
-        assert_eq!(recent.known.len(), REMEMBERED_MAX);
-        assert_eq!(recent.order.len(), REMEMBERED_MAX);
+        assert_eq!(recent.seen.known.len(), REMEMBERED_MAX);
+        assert_eq!(recent.seen.order.len(), REMEMBERED_MAX);
+        assert_eq!(recent.sent.known.len(), REMEMBERED_MAX);
+        assert_eq!(recent.sent.order.len(), REMEMBERED_MAX);
+    }
+
+    #[test]
+    fn what_came_back_in_any_order_leaves_nothing_behind() {
+        let mut recent = Recent::default();
+        for message in [b"first", b"other", b"third"] {
+            recent.sent(message, Bytes::new());
+        }
+        for message in [b"third", b"first", b"other"] {
+            assert_eq!(recent.incoming(message), Incoming::Own(Bytes::new()));
+        }
+        assert!(recent.sent.order.is_empty());
     }
 }
