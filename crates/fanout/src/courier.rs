@@ -5,24 +5,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{Offset, ReadError, ReadLimit, SetAside};
+use ledger::{Offset, ReadLimit, SetAside};
 use mimi::Provider;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::backlog::Backlog;
 use crate::couriers::{Shared, Task};
 use crate::metrics::Outcome;
-use crate::window::Window;
 use crate::{Brought, Due, Failure, Refused, Retried};
-
-/// Index blocks read at a time.
-const INDEX_BLOCKS: usize = 1;
 
 /// Lives until everything is acknowledged or the couriers are stopped.
 pub(crate) async fn run(shared: Arc<Shared>, provider: Provider, wake: Arc<Notify>) {
     let courier = Courier {
         shared: &shared,
         provider: &provider,
+        backlog: Backlog::new(&shared, &provider),
         wake: &wake,
         failures: 0,
         refusals: BTreeMap::new(),
@@ -37,6 +35,7 @@ pub(crate) async fn run(shared: Arc<Shared>, provider: Provider, wake: Arc<Notif
 struct Courier<'a> {
     shared: &'a Shared,
     provider: &'a Provider,
+    backlog: Backlog<'a>,
     wake: &'a Notify,
     /// In a row.
     failures: u32,
@@ -90,60 +89,12 @@ impl Courier<'_> {
 
     /// Delivers the next window of what the index names.
     async fn catch_up(&mut self, from: u64, until: u64, evictions: u64) -> Result<(), Failure> {
-        let items = self
-            .read(from, until)
-            .await
-            .map_err(|error| Failure::new(error.to_string()))?;
+        let items = self.backlog.window(from, until).await?;
         if items.is_empty() {
             self.shared.exhausted(self.provider, evictions, until);
             return Ok(());
         }
         self.deliver(items).await
-    }
-
-    /// What the index names next, as far as one window holds it.
-    async fn read(&self, mut from: u64, until: u64) -> Result<Vec<Due>, ReadError> {
-        let (ledger, shard) = (&self.shared.ledger, self.shared.shard);
-        let mut window = Window::new(&self.shared.options);
-        while from < until && window.items.is_empty() {
-            let mut named = ledger
-                .read_index(shard, self.provider, Offset(from), INDEX_BLOCKS)
-                .await?;
-            let Some(last) = named.last() else { break };
-            from = last.0 + 1;
-            named.retain(|offset| offset.0 < until && !self.shared.is_acknowledged(self.provider, offset.0));
-            self.fill(&mut window, &named).await?;
-        }
-        Ok(window.items)
-    }
-
-    /// Reads the entries at `offsets`, neighbours together, until the window is full.
-    async fn fill(&self, window: &mut Window<'_>, mut offsets: &[Offset]) -> Result<(), ReadError> {
-        let options = &self.shared.options;
-        while let Some(first) = offsets.first() {
-            let neighbours = (0u64..)
-                .zip(offsets)
-                .take_while(|(n, offset)| first.plus(*n) == **offset)
-                .count();
-            let limit = ReadLimit {
-                entries: neighbours.min(options.window_entries_max),
-                bytes: options.window_bytes_max,
-            };
-            let entries = self.shared.ledger.read_log(self.shared.shard, *first, limit).await?;
-            let mut read = 0;
-            for entry in entries {
-                let Some(at) = offsets[..neighbours].iter().position(|offset| *offset == entry.offset) else {
-                    break;
-                };
-                if !window.push(Arc::new(entry.into()), self.provider) {
-                    return Ok(());
-                }
-                read = at + 1;
-            }
-            // Trimmed: what is not there is not due.
-            offsets = &offsets[if read == 0 { neighbours } else { read }..];
-        }
-        Ok(())
     }
 
     async fn deliver(&mut self, items: Vec<Due>) -> Result<(), Failure> {

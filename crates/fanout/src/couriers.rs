@@ -2,7 +2,7 @@
 
 mod expiry;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::courier;
 use crate::follower::Follower;
+use crate::lane::Lane;
 use crate::metrics::Metrics;
-use crate::orders::{Again, Orders};
+use crate::orders::Orders;
 use crate::tail::Tail;
 use crate::window::Window;
 use crate::{Alarms, Due, Entry, Failure, Occasion, Options, Plane, Report, Resting, Transport, backoff};
@@ -93,7 +94,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) metrics: Metrics,
     pub(crate) stop: CancellationToken,
-    plane: Plane,
+    pub(crate) plane: Plane,
     pub(crate) changed: Notify,
     state: Mutex<State>,
 }
@@ -116,33 +117,6 @@ pub(crate) struct State {
     pub(crate) dirty: bool,
     reported: Instant,
     random: StdRng,
-}
-
-/// A follower and its courier.
-#[derive(Debug, Default)]
-pub(crate) struct Lane {
-    pub(crate) follower: Follower,
-    /// Whether its courier task lives.
-    running: bool,
-    /// Whether the follower's own position was asked since the shard opened and since the last failure.
-    resumed: bool,
-    pub(crate) wake: Arc<Notify>,
-    /// Entries set aside of which there is a row, or will be with the next report.
-    pub(crate) set_aside: BTreeSet<u64>,
-    /// Those of them that are to be brought once more.
-    pub(crate) again: VecDeque<Again>,
-    /// Whether one of these was the last that its courier did: what is due has its turn then.
-    was_again: bool,
-    /// Attempts that failed, in a row.
-    pub(crate) failures: u32,
-    /// Whether its courier waits to try again.
-    pub(crate) resting: bool,
-    /// Why the last attempt failed, if it did.
-    pub(crate) trouble: String,
-    /// Until then what is due gathers, unless it fills a delivery.
-    gathers: Option<Instant>,
-    /// Whether the follower could not be told what it lost, and has taken nothing since.
-    untold: bool,
 }
 
 /// What a courier does next.
@@ -441,14 +415,6 @@ impl State {
     }
 }
 
-impl Lane {
-    /// The follower was reached.
-    pub(crate) fn recovered(&mut self) {
-        self.failures = 0;
-        self.trouble.clear();
-    }
-}
-
 impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -522,6 +488,13 @@ impl Shared {
 
     pub(crate) fn is_acknowledged(&self, provider: &Provider, offset: u64) -> bool {
         self.lock().lane(provider).follower.is_acknowledged(offset)
+    }
+
+    /// Leaves of `offsets` what is not acknowledged.
+    pub(crate) fn retain_due(&self, provider: &Provider, offsets: &mut Vec<Offset>) {
+        let mut state = self.lock();
+        let follower = &state.lane(provider).follower;
+        offsets.retain(|offset| !follower.is_acknowledged(offset.0));
     }
 
     /// The follower told its position.

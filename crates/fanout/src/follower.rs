@@ -189,14 +189,24 @@ impl Follower {
             Some(first) => *first,
             None => batch.last().map_or(self.next, |last| last + 1),
         };
-        let above = &self.above;
-        self.due.retain(|offset| !above.contains(offset));
+        self.drop_acknowledged(batch.last().copied().unwrap_or_default());
         self.advance(low, head);
         // What expired on its way.
         if self.above.first().is_some_and(|first| *first < self.next) {
             self.above = self.above.split_off(&self.next);
         }
         count
+    }
+
+    /// Takes what is acknowledged up to `last` off the list, of which the rest is not looked at: it may be long.
+    fn drop_acknowledged(&mut self, last: u64) {
+        let looked_at = self.due.partition_point(|offset| *offset <= last);
+        let kept: Vec<u64> = self
+            .due
+            .drain(..looked_at)
+            .filter(|offset| !self.above.contains(offset))
+            .collect();
+        kept.into_iter().rev().for_each(|offset| self.due.push_front(offset));
     }
 
     /// A read of the index that began after `evictions` found nothing more due below `until`, where the memory tail began.
@@ -301,6 +311,19 @@ mod tests {
         assert_eq!(follower.acknowledge(&[3, 4], |_| true, 6), 2);
         assert_eq!(follower.next(), 5);
         assert!(follower.is_acknowledged(4) && !follower.is_acknowledged(5));
+    }
+
+    #[test]
+    fn of_a_batch_only_what_is_acknowledged_is_due_no_more() {
+        let mut follower = Follower::met(3);
+        for offset in [3, 4, 6, 8, 9] {
+            follower.push(offset);
+        }
+        assert_eq!(follower.acknowledge(&[3, 4, 6, 8], |offset| offset % 4 != 0, 10), 2);
+        assert_eq!(follower.due().collect::<Vec<_>>(), [4, 8, 9]);
+        assert_eq!(follower.next(), 4);
+        assert_eq!(follower.acknowledge(&[4, 8], |_| true, 10), 2);
+        assert_eq!((follower.next(), follower.above_len()), (9, 0));
     }
 
     #[test]

@@ -10,12 +10,14 @@
 //! [`Couriers::pause`].
 
 mod alarms;
+mod backlog;
 mod backoff;
 mod courier;
 mod couriers;
 mod entry;
 mod follower;
 mod frame;
+mod lane;
 mod metrics;
 mod options;
 mod orders;

@@ -7,7 +7,11 @@ use tokio::runtime::Handle;
 
 /// The runtimes of the couriers. Each follower has one of them, always the same, so that its link can be there, too.
 #[derive(Debug, Clone)]
-pub struct Plane(Arc<[Handle]>);
+pub struct Plane {
+    couriers: Arc<[Handle]>,
+    /// Where the log is read for followers that are behind the memory tail.
+    readers: Option<Handle>,
+}
 
 impl Plane {
     /// Which of the runtimes is the follower's.
@@ -16,24 +20,42 @@ impl Plane {
         let hash = |hash: u64, octet: &u8| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3);
         let name = follower.as_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, hash);
         // What is left of the remainder is less than the number of runtimes.
-        usize::try_from(name % self.0.len() as u64).unwrap_or_default()
+        usize::try_from(name % self.couriers.len() as u64).unwrap_or_default()
     }
 
     /// The follower's runtime.
     pub fn of(&self, follower: &Provider) -> &Handle {
-        &self.0[self.number(follower)]
+        &self.couriers[self.number(follower)]
     }
 
     /// All of them.
     pub fn all(&self) -> &[Handle] {
-        &self.0
+        &self.couriers
+    }
+
+    /// Has the log be read on `runtime` for followers that are behind, instead of where their couriers are: those of others
+    /// that are there do not wait for it.
+    #[must_use]
+    pub fn reading_on(self, runtime: Handle) -> Self {
+        Self {
+            readers: Some(runtime),
+            ..self
+        }
+    }
+
+    /// Where the log is read for `follower`.
+    pub(crate) fn readers(&self, follower: &Provider) -> &Handle {
+        self.readers.as_ref().unwrap_or_else(|| self.of(follower))
     }
 }
 
 impl From<Handle> for Plane {
     /// One runtime for all.
     fn from(only: Handle) -> Self {
-        Self([only].into())
+        Self {
+            couriers: [only].into(),
+            readers: None,
+        }
     }
 }
 
@@ -42,7 +64,10 @@ impl From<Vec<Handle>> for Plane {
     /// Without a runtime.
     fn from(runtimes: Vec<Handle>) -> Self {
         assert!(!runtimes.is_empty(), "couriers run somewhere");
-        Self(runtimes.into())
+        Self {
+            couriers: runtimes.into(),
+            readers: None,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use route::Shards;
 use store::Database;
 use tier::process::{Program, bind};
 use tier::{Cluster, Tier, provider};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -95,7 +96,7 @@ pub async fn work_on(
         moderation: Moderation::default(),
         clock: Arc::new(SystemClock),
         spawner: Arc::new(Arbiters::start(threads).context("start the rooms' threads")?),
-        plane: fan_out.plane(),
+        plane: fan_out.plane().reading_on(Handle::current()),
         seed: rand::random(),
         options: Options {
             minimal_metadata: config.minimal_metadata,
