@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use ledger::follower::{InboxEntry, InboxPosition, Inboxes};
 use mimi::{ClientUri, RoomUri};
 use proto::follower::Event;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::limits::{CLIENT_ROOMS_MAX, LOOK_AGAIN, STREAM_EVENTS_MAX, STREAM_PAGE_BYTES};
-use crate::wake::Changed;
+use crate::wake::{Listener, Woken};
 use crate::{Fault, Follower};
 
 /// A client's events. The stream ends with a fault, or when it is dropped.
@@ -33,17 +33,19 @@ impl Follower {
     /// The client is not ours, or the store does not serve.
     pub async fn open(&self, client: ClientUri) -> Result<(Events, Acks), Fault> {
         self.own(&client)?;
-        let wakes = self.wake.subscribe();
+        let mut listener = self.wake.listen(&client);
         let places = self.places(&client).await?;
+        places.keys().for_each(|room| listener.follow(room));
         let (sender, events) = mpsc::channel(STREAM_EVENTS_MAX);
         let stream = Stream {
             follower: self.clone(),
             client: client.clone(),
             places,
+            listener,
             sender,
         };
         self.metrics.streams.add(1, &[]);
-        tokio::spawn(stream.run(wakes));
+        tokio::spawn(stream.run());
         Ok((
             events,
             Acks {
@@ -94,19 +96,20 @@ struct Stream {
     follower: Follower,
     client: ClientUri,
     places: Places,
+    listener: Listener,
     sender: mpsc::Sender<Result<Event, Fault>>,
 }
 
 impl Stream {
-    async fn run(mut self, mut wakes: broadcast::Receiver<Changed>) {
-        if let Err(Stop::Fault(fault)) = self.show(&mut wakes).await {
+    async fn run(mut self) {
+        if let Err(Stop::Fault(fault)) = self.show().await {
             tracing::warn!(%fault, "an event stream ends");
             self.sender.send(Err(fault)).await.ok();
         }
         self.follower.metrics.streams.add(-1, &[]);
     }
 
-    async fn show(&mut self, wakes: &mut broadcast::Receiver<Changed>) -> Result<(), Stop> {
+    async fn show(&mut self) -> Result<(), Stop> {
         for room in self.places.keys().cloned().collect::<Vec<_>>() {
             self.show_room(&room).await?;
         }
@@ -116,34 +119,35 @@ impl Stream {
             let woken = tokio::select! {
                 biased;
                 () = self.sender.closed() => return Err(Stop::Gone),
-                woken = wakes.recv() => woken,
-                _ = looks.tick(), if self.follower.others => {
-                    self.all_changed().await?;
-                    continue;
-                }
+                woken = self.listener.woken() => woken,
+                _ = looks.tick(), if self.follower.others => Woken::ForAll,
             };
             match woken {
-                Ok(changed) => self.changed(&changed).await?,
-                Err(broadcast::error::RecvError::Lagged(_)) => self.all_changed().await?,
-                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+                Woken::For(rooms) => {
+                    for (room, of_client) in rooms {
+                        self.changed(&room, of_client).await?;
+                    }
+                }
+                Woken::ForAll => self.all_changed().await?,
             }
         }
     }
 
-    async fn changed(&mut self, changed: &Changed) -> Result<(), Stop> {
-        if changed.clients.contains(&self.client) {
+    async fn changed(&mut self, room: &RoomUri, of_client: bool) -> Result<(), Stop> {
+        if of_client {
+            // Before it is read: what comes after that wakes again.
+            self.listener.follow(room);
             let mut transaction = self.follower.database.begin();
-            let next = Inboxes(&mut transaction)
-                .subscription(&self.client, &changed.room)
-                .await;
+            let next = Inboxes(&mut transaction).subscription(&self.client, room).await;
             match next.map_err(Fault::from)? {
-                Some(next) => self.goes_on(&changed.room, next),
+                Some(next) => self.goes_on(room, next),
                 None => {
-                    self.places.remove(&changed.room);
+                    self.listener.leave(room);
+                    self.places.remove(room);
                 }
             }
         }
-        self.show_room(&changed.room).await
+        self.show_room(room).await
     }
 
     /// The room is followed from `next` on. What was shown already is not shown again; a client that followed anew in the
@@ -156,8 +160,16 @@ impl Stream {
     /// Some wake-ups were missed: what is followed, and where each inbox stands, is read again.
     async fn all_changed(&mut self) -> Result<(), Stop> {
         let followed = self.follower.places(&self.client).await?;
-        self.places.retain(|room, _| followed.contains_key(room));
+        let listener = &mut self.listener;
+        self.places.retain(|room, _| {
+            let goes_on = followed.contains_key(room);
+            if !goes_on {
+                listener.leave(room);
+            }
+            goes_on
+        });
         for (room, next) in followed {
+            self.listener.follow(&room);
             self.goes_on(&room, next);
             self.show_room(&room).await?;
         }

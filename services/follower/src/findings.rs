@@ -50,7 +50,7 @@ impl Follower {
 
     pub(crate) fn tell(&self, findings: Findings) {
         for (room, clients) in findings.grown {
-            self.wake.all(room, clients);
+            self.wake.all(&room, &clients);
         }
         self.metrics.delivered("stored", findings.stored);
         self.metrics.delivered("repeat", findings.repeats);

@@ -106,7 +106,7 @@ impl Follower {
             provider,
             database,
             clock,
-            wake: wake::Wake::new(),
+            wake: wake::Wake::default(),
             metrics: metrics::Metrics::new(),
             minimal_metadata: false,
             others: false,

@@ -48,7 +48,7 @@ pub const STREAM_PAGE_BYTES: usize = 256 * 1_024;
 /// Between two pages of rooms whose inboxes are trimmed.
 pub const TRIM_BREATH: std::time::Duration = std::time::Duration::from_millis(10);
 
-/// Wake-ups that wait for a slow stream; past that it looks at everything again.
+/// Rooms that changed and wait for a slow stream; past that it looks at everything again.
 pub const WAKES_MAX: usize = 1_024;
 
 /// Where there are other followers, an event stream looks for what they stored this often.

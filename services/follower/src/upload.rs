@@ -73,7 +73,7 @@ impl Follower {
                 Ok::<_, Fault>((transaction, ()))
             })
             .await?;
-        self.wake.all(room.clone(), [client.clone()]);
+        self.wake.all(room, std::slice::from_ref(client));
         Ok(())
     }
 
@@ -90,7 +90,7 @@ impl Follower {
                 Ok::<_, Fault>((transaction, ()))
             })
             .await?;
-        self.wake.all(room.clone(), [client.clone()]);
+        self.wake.all(room, std::slice::from_ref(client));
         Ok(())
     }
 
