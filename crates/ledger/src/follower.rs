@@ -27,6 +27,8 @@
 //! | `P` `t` user other | how often the other changed something in the user's books |
 //! | `P` `u` user | the user's profile |
 //! | `P` `q` term user | the user can be found by this, a digest |
+//! | `P` `r` versionstamp part | which inboxes a transaction made grow, for minutes; only in a store that followers share |
+//! | `P` `m` | the versionstamp of the last of these |
 
 mod consent;
 mod directory;
@@ -34,6 +36,7 @@ mod inbox;
 mod key_packages;
 mod keys;
 mod profiles;
+mod rings;
 mod sets;
 mod trim;
 
@@ -42,6 +45,7 @@ pub use directory::{Directory, Term};
 pub use inbox::{InboxEntry, InboxHead, InboxPosition, Inboxes, Subscription, WelcomeFor};
 pub use key_packages::{Claimed, KeyPackages, StoredKeyPackage};
 pub use profiles::{Field, FieldKind, Profile, Profiles, WhoMayAdd};
+pub use rings::{Ring, RingPlace, Rings, Rung};
 pub use sets::{KeyPackageSet, SET_KEY_PACKAGES_MAX, SetMember, Sets};
 pub use trim::{InboxCut, InboxTrimmed};
 

@@ -219,6 +219,7 @@ impl Follower {
                 if next > stored {
                     inboxes.put_position(hub, &ledger, shard, next);
                 }
+                self.ring(open, findings.grown());
                 Ok::<_, Fault>((transaction, (next, gap, findings)))
             })
             .await?;
@@ -297,6 +298,7 @@ impl Follower {
                     store_numbered(open, room, &mut head, entry, &mut findings).await?;
                 }
                 Inboxes(open).put_head(room, &head);
+                self.ring(open, findings.grown());
                 Ok::<_, Fault>((transaction, findings))
             })
             .await?;

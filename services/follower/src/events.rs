@@ -7,9 +7,8 @@ use ledger::follower::{InboxEntry, InboxPosition, Inboxes};
 use mimi::{ClientUri, RoomUri};
 use proto::follower::Event;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
 
-use crate::limits::{CLIENT_ROOMS_MAX, LOOK_AGAIN, STREAM_EVENTS_MAX, STREAM_PAGE_BYTES};
+use crate::limits::{CLIENT_ROOMS_MAX, STREAM_EVENTS_MAX, STREAM_PAGE_BYTES};
 use crate::wake::{Listener, Woken};
 use crate::{Fault, Follower};
 
@@ -113,14 +112,11 @@ impl Stream {
         for room in self.places.keys().cloned().collect::<Vec<_>>() {
             self.show_room(&room).await?;
         }
-        let mut looks = tokio::time::interval(LOOK_AGAIN);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let woken = tokio::select! {
                 biased;
                 () = self.sender.closed() => return Err(Stop::Gone),
                 woken = self.listener.woken() => woken,
-                _ = looks.tick(), if self.follower.others => Woken::ForAll,
             };
             match woken {
                 Woken::For(rooms) => {

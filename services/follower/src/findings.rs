@@ -35,6 +35,13 @@ pub(crate) struct Alarm {
     pub(crate) shown: (Seq, Chain),
 }
 
+impl Findings {
+    /// The rooms whose inboxes grew, and of each the clients that follow it since then.
+    pub(crate) fn grown(&self) -> impl Iterator<Item = (&RoomUri, &[ClientUri])> {
+        self.grown.iter().map(|(room, clients)| (room, &clients[..]))
+    }
+}
+
 impl Follower {
     pub(crate) fn findings(&self) -> Findings {
         Findings {

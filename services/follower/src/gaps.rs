@@ -117,6 +117,7 @@ impl Follower {
                     }
                 }
                 Inboxes(open).put_head(room, &head);
+                self.ring(open, findings.grown());
                 let filled = Filled { seq: head.seq, broken };
                 Ok::<_, Fault>((transaction, (filled, findings)))
             })
@@ -144,6 +145,7 @@ impl Follower {
                 if is_followed && until > head.seq && until > head.lost {
                     store_loss(open, room, &mut head, until, &mut findings);
                     Inboxes(open).put_head(room, &head);
+                    self.ring(open, findings.grown());
                 }
                 Ok::<_, Fault>((transaction, findings))
             })

@@ -16,6 +16,7 @@ mod events;
 mod findings;
 mod gaps;
 pub mod limits;
+mod lookout;
 mod metrics;
 mod profile;
 mod pseudonyms;
@@ -88,7 +89,8 @@ pub struct Follower {
     wake: wake::Wake,
     metrics: metrics::Metrics,
     minimal_metadata: bool,
-    others: bool,
+    /// By which this follower knows its own rings, if there are others.
+    others: Option<u64>,
 }
 
 impl std::fmt::Debug for Follower {
@@ -109,7 +111,7 @@ impl Follower {
             wake: wake::Wake::default(),
             metrics: metrics::Metrics::new(),
             minimal_metadata: false,
-            others: false,
+            others: None,
         }
     }
 
@@ -123,11 +125,14 @@ impl Follower {
         }
     }
 
-    /// Whether other followers work on the same store. What hubs bring them wakes no event stream here, so these look by
-    /// themselves, too.
+    /// Whether other followers work on the same store. What hubs bring them wakes an event stream here only while
+    /// [`Follower::look_out`] is polled.
     #[must_use]
     pub fn with_others(self, others: bool) -> Self {
-        Self { others, ..self }
+        Self {
+            others: others.then(rand::random),
+            ..self
+        }
     }
 
     /// A clock that reads the system's.

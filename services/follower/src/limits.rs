@@ -51,8 +51,14 @@ pub const TRIM_BREATH: std::time::Duration = std::time::Duration::from_millis(10
 /// Rooms that changed and wait for a slow stream; past that it looks at everything again.
 pub const WAKES_MAX: usize = 1_024;
 
-/// Where there are other followers, an event stream looks for what they stored this often.
-pub const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
+/// Where there are other followers, what they stored is looked for this often even if nothing says that there is something.
+pub const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// For how long what one follower stored is told to others.
+pub const RINGS_KEPT: std::time::Duration = std::time::Duration::from_secs(10 * 60);
+
+/// Between two times that what is older is taken away.
+pub const RINGS_CLEARED_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// For how long a request for consent stands, in milliseconds; and for how long another request is not shown to a user who
 /// has revoked.

@@ -51,10 +51,18 @@ pub async fn work_on(
         .clone()
         .run_until_cancelled_owned(async move { trimmer.keep(config.retention.into()).await });
     let keeping = tokio::spawn(keeping);
+    let lookout = follower.clone();
+    let looking = stop
+        .clone()
+        .run_until_cancelled_owned(async move { lookout.look_out().await });
+    let looking = tokio::spawn(looking);
     let routes = Routes::new(service::server(follower));
     cluster.serve(listener, routes, &[Tier::Edge, Tier::Hub], stop).await;
     if let Err(error) = keeping.await {
         tracing::error!(%error, "the trimmer ended badly");
+    }
+    if let Err(error) = looking.await {
+        tracing::error!(%error, "the lookout ended badly");
     }
     database.close().await;
     Ok(())

@@ -70,6 +70,7 @@ impl Follower {
                     let head = inboxes.head(room).await?;
                     inboxes.put_subscription(client, room, head.next);
                 }
+                self.ring(open, [(room, std::slice::from_ref(client))]);
                 Ok::<_, Fault>((transaction, ()))
             })
             .await?;
@@ -87,6 +88,7 @@ impl Follower {
             .run(|mut transaction| async move {
                 let open = &mut transaction;
                 Inboxes(open).clear_subscription(client, room);
+                self.ring(open, [(room, std::slice::from_ref(client))]);
                 Ok::<_, Fault>((transaction, ()))
             })
             .await?;

@@ -18,7 +18,7 @@ type Changed = BTreeMap<RoomUri, bool>;
 pub(crate) enum Woken {
     /// These.
     For(Changed),
-    /// There were too many to remember.
+    /// Anything, or too much to remember.
     ForAll,
 }
 
@@ -45,7 +45,7 @@ struct Bell {
 #[derive(Debug, Default)]
 struct Rung {
     changed: Changed,
-    too_many: bool,
+    all: bool,
 }
 
 impl Wake {
@@ -59,6 +59,15 @@ impl Wake {
             for bell in listeners.by_client.get(client).into_iter().flat_map(BTreeMap::values) {
                 bell.ring(room, true);
             }
+        }
+    }
+
+    /// Anything may have changed.
+    pub(crate) fn everybody(&self) {
+        let listeners = lock(&self.0);
+        for bell in listeners.by_client.values().flat_map(BTreeMap::values) {
+            lock(&bell.rung).all = true;
+            bell.notify.notify_one();
         }
     }
 
@@ -83,9 +92,9 @@ impl Bell {
         let mut rung = lock(&self.rung);
         if rung.changed.len() >= WAKES_MAX && !rung.changed.contains_key(room) {
             rung.changed.clear();
-            rung.too_many = true;
+            rung.all = true;
         }
-        if !rung.too_many {
+        if !rung.all {
             *rung.changed.entry(room.clone()).or_default() |= of_client;
         }
         drop(rung);
@@ -122,7 +131,7 @@ impl Listener {
     pub(crate) async fn woken(&self) -> Woken {
         loop {
             let rung = std::mem::take(&mut *lock(&self.bell.rung));
-            if rung.too_many {
+            if rung.all {
                 return Woken::ForAll;
             }
             if !rung.changed.is_empty() {

@@ -19,8 +19,10 @@ use store::Database;
 fn instances<const N: usize>() -> [Follower; N] {
     let database = Database::memory();
     [(); N].map(|()| {
-        let follower = Follower::new(provider("b"), database.clone(), Follower::system_clock());
-        follower.with_others(true)
+        let follower = Follower::new(provider("b"), database.clone(), Follower::system_clock()).with_others(true);
+        let lookout = follower.clone();
+        tokio::spawn(async move { lookout.look_out().await });
+        follower
     })
 }
 

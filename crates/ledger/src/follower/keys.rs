@@ -217,3 +217,13 @@ pub(super) fn listed(term: &Term) -> Key {
 pub(super) fn listed_user(term: &Term, user: &UserUri) -> Vec<u8> {
     listed(term).text(user.as_str()).into_octets()
 }
+
+/// Before a versionstamp and the number of a part.
+pub(super) fn rings() -> Key {
+    Key::table(b'r')
+}
+
+/// The versionstamp of the last ring: what is watched.
+pub(super) fn rung() -> Vec<u8> {
+    Key::table(b'm').into_octets()
+}
