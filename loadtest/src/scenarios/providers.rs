@@ -4,6 +4,7 @@
 
 use anyhow::ensure;
 use clap::Args;
+use client::mls::IN_FLIGHT_MAX;
 use hdrhistogram::Histogram;
 use serde_json::json;
 
@@ -42,17 +43,17 @@ const WARM_UP: usize = 5;
 /// What is measured.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Clients of each provider, all in one room
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    /// Clients of each provider, all in one room; Synapse has one of each
+    #[arg(long, value_name = "N", default_value_t = 1)]
     clients: usize,
     /// Octets of application data in a message
     #[arg(long, value_name = "OCTETS", default_value_t = 900)]
     size: usize,
-    /// Messages of a saturated round
+    /// Messages of a saturated round, at most 4,096 for each client
     #[arg(long, value_name = "N", default_value_t = 5_000)]
     messages: usize,
     /// Messages under way at a time in a saturated round
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 256)]
     in_flight: usize,
     /// Messages a second of a paced round
     #[arg(long, value_name = "N", default_value_t = 100.0)]
@@ -70,6 +71,11 @@ pub(crate) async fn run(setting: &Setting, options: &Options) -> anyhow::Result<
     ensure!(
         options.clients > 0 && options.messages > 0 && options.in_flight > 0,
         "no clients, or no messages"
+    );
+    let said_by_each = options.messages.div_ceil(2 * options.clients);
+    ensure!(
+        said_by_each <= IN_FLIGHT_MAX,
+        "each client would say {said_by_each} messages, which it writes beforehand: it remembers {IN_FLIGHT_MAX}"
     );
     let paced = [options.rate, options.seconds];
     ensure!(

@@ -41,6 +41,7 @@ pub use join::{JoinKeys, Lost};
 pub use profile::{ADMIN, BANNED, MODERATOR, ORDINARY, RoomProfile};
 pub use pseudonym::{Invitation, Linked};
 pub use receive::{Message, Received};
+pub use recent::IN_FLIGHT_MAX;
 
 use early::Early;
 use identity::{Identity, client_of};

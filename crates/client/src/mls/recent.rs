@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-/// Messages remembered of each kind and per room. An own message is normally back within milliseconds.
-const REMEMBERED_MAX: usize = 4_096;
+/// Messages of a client in one room that are on their way at most: of what was sent before these it does not know the
+/// content any more when it comes back. Normally that takes milliseconds. As many that others sent are told from repeats.
+pub const IN_FLIGHT_MAX: usize = 4_096;
 
 type Digest = [u8; 32];
 
@@ -51,7 +52,7 @@ impl Recent {
     }
 }
 
-/// The latest [`REMEMBERED_MAX`] that were inserted and not removed.
+/// The latest [`IN_FLIGHT_MAX`] that were inserted and not removed.
 #[derive(Debug)]
 struct Latest<T> {
     /// Removed ones stay in here until they are the oldest.
@@ -73,7 +74,7 @@ impl<T> Latest<T> {
         if self.known.insert(digest, value).is_none() {
             self.order.push_back(digest);
         }
-        if self.order.len() > REMEMBERED_MAX
+        if self.order.len() > IN_FLIGHT_MAX
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
@@ -118,7 +119,7 @@ mod tests {
     fn an_own_message_comes_back_however_much_others_say_meanwhile() {
         let mut recent = Recent::default();
         recent.sent(b"ciphertext", Bytes::from_static(b"hello"));
-        for n in 0..2 * REMEMBERED_MAX {
+        for n in 0..2 * IN_FLIGHT_MAX {
             recent.seen(&n.to_be_bytes());
         }
         assert_eq!(
@@ -130,14 +131,14 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let mut recent = Recent::default();
-        for n in 0..2 * REMEMBERED_MAX {
+        for n in 0..2 * IN_FLIGHT_MAX {
             recent.seen(&n.to_be_bytes());
             recent.sent(&n.to_le_bytes(), Bytes::new());
         }
-        assert_eq!(recent.seen.known.len(), REMEMBERED_MAX);
-        assert_eq!(recent.seen.order.len(), REMEMBERED_MAX);
-        assert_eq!(recent.sent.known.len(), REMEMBERED_MAX);
-        assert_eq!(recent.sent.order.len(), REMEMBERED_MAX);
+        assert_eq!(recent.seen.known.len(), IN_FLIGHT_MAX);
+        assert_eq!(recent.seen.order.len(), IN_FLIGHT_MAX);
+        assert_eq!(recent.sent.known.len(), IN_FLIGHT_MAX);
+        assert_eq!(recent.sent.order.len(), IN_FLIGHT_MAX);
     }
 
     #[test]
