@@ -20,6 +20,8 @@ pub struct Nodes {
     seeds: Vec<String>,
     shards: Option<Shards>,
     map: ShardMap,
+    /// The seeds, and whoever owns something, each once.
+    all: Vec<String>,
     turn: AtomicUsize,
 }
 
@@ -27,11 +29,13 @@ impl Nodes {
     /// Some nodes are always found at one of `seeds`; the others are learned from them. Different `turn`s begin with different
     /// nodes.
     pub fn found_at(seeds: Vec<String>, turn: usize) -> Self {
-        Self {
+        let mut nodes = Self {
             seeds,
             turn: AtomicUsize::new(turn),
             ..Self::default()
-        }
+        };
+        nodes.count();
+        nodes
     }
 
     /// Takes a map that a node told, but for owners of whom something newer is known. Without `shards` no room's owner is
@@ -44,12 +48,17 @@ impl Nodes {
                 owner.clone_from(newer);
             }
         }
+        self.count();
     }
 
     /// Takes note of the owner of a room's shard, as a node told that was asked for the room. One without a name is none.
     pub fn note(&mut self, room: &str, owner: Owner) {
         if let Some(shards) = self.shards.filter(|_| !owner.node.is_empty()) {
+            let is_new = !self.all.contains(&owner.node);
             self.map.note(shards.of(room), owner);
+            if is_new {
+                self.count();
+            }
         }
     }
 
@@ -60,29 +69,32 @@ impl Nodes {
     }
 
     /// The seeds, and whoever owns something, each once.
-    pub fn all(&self) -> Vec<String> {
+    pub fn all(&self) -> &[String] {
+        &self.all
+    }
+
+    fn count(&mut self) {
         let owners = self.map.owners.values().map(|owner| owner.node.as_str());
         let mut nodes: Vec<&str> = self.seeds.iter().map(String::as_str).chain(owners).collect();
         nodes.sort_unstable();
         nodes.dedup();
         let named = nodes.into_iter().filter(|node| !node.is_empty());
-        named.map(str::to_owned).collect()
+        self.all = named.map(str::to_owned).collect();
     }
 
     /// The next of all nodes, and not `node` if there is another.
     pub fn other_than(&self, node: &str) -> String {
-        let mut nodes = self.all();
-        nodes.retain(|other| *other != node);
-        if nodes.is_empty() {
-            return node.to_owned();
-        }
-        nodes.swap_remove(self.turn.fetch_add(1, Ordering::Relaxed) % nodes.len())
+        let others = || self.all.iter().filter(|other| *other != node);
+        let turn = match others().count() {
+            0 => return node.to_owned(),
+            count => self.turn.fetch_add(1, Ordering::Relaxed) % count,
+        };
+        others().nth(turn).map_or_else(|| node.to_owned(), String::clone)
     }
 
     /// Whether a node is a seed or owns something.
     pub fn has(&self, node: &str) -> bool {
-        let owns = |owner: &Owner| owner.node == node;
-        self.seeds.iter().any(|seed| seed == node) || self.map.owners.values().any(owns)
+        self.all.iter().any(|known| known == node)
     }
 }
 

@@ -158,7 +158,7 @@ impl Hubs {
         let followers: Vec<String> = followers.iter().map(ToString::to_string).collect();
         let nodes = match &self.way {
             Way::Only(_) => vec![String::new()],
-            Way::Cluster(_) => self.read(|known| known.nodes.all()),
+            Way::Cluster(_) => self.read(|known| known.nodes.all().to_vec()),
         };
         let tell = async |node: &String| {
             let request = WakeRequest {
