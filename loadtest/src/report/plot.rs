@@ -6,10 +6,10 @@ use hdrhistogram::Histogram;
 
 use super::text::short;
 
-const WIDTH: f64 = 640.0;
+const WIDTH: f64 = 700.0;
 const HEIGHT: f64 = 320.0;
 /// Left, top, right, bottom.
-const MARGINS: [f64; 4] = [70.0, 30.0, 150.0, 45.0];
+const MARGINS: [f64; 4] = [70.0, 30.0, 210.0, 45.0];
 /// Lines on an axis, about.
 const MARKS: usize = 5;
 /// Of the lines, one after the other: told apart by whoever sees few colours, too.
@@ -17,7 +17,7 @@ const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00
 /// Percentiles that a line over percentiles has points at.
 const PERCENTILES: [f64; 7] = [50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99];
 
-/// Lines over two axes that begin at zero.
+/// Lines over two axes that begin at zero; over percentiles, where lines are powers of ten apart, the upright one is in these.
 #[derive(Debug, Clone)]
 pub(crate) struct Plot {
     title: String,
@@ -84,17 +84,19 @@ impl Plot {
         let (wide, high) = (WIDTH - left - right, HEIGHT - top - bottom);
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(0.0, f64::max);
-        let (x_step, y_step) = (step(most(|point| point.0)), step(most(|point| point.1)));
-        let x_most = (most(|point| point.0) / x_step).ceil().max(1.0) * x_step;
-        let y_most = (most(|point| point.1) / y_step).ceil().max(1.0) * y_step;
+        let x_axis = Axis::even(most(|point| point.0));
+        let y_axis = match self.named {
+            true => Axis::decades(points().map(|point| point.1)),
+            false => Axis::even(most(|point| point.1)),
+        };
         let across = |x: f64| match self.named {
             true => {
                 let place = PERCENTILES.iter().position(|percentile| *percentile == x).unwrap_or(0);
                 left + wide * place as f64 / (PERCENTILES.len() - 1) as f64
             }
-            false => left + wide * x / x_most,
+            false => left + wide * x_axis.place(x),
         };
-        let down = |y: f64| top + high * (1.0 - y / y_most);
+        let down = |y: f64| top + high * (1.0 - y_axis.place(y));
 
         writeln!(
             svg,
@@ -105,7 +107,7 @@ impl Plot {
             r#"<text class="title" x="{left}" y="18">{}</text>"#,
             escaped(&self.title)
         )?;
-        for y in marks(y_step, y_most) {
+        for y in y_axis.marks() {
             let (at, to) = (down(y), left + wide);
             writeln!(
                 svg,
@@ -117,7 +119,7 @@ impl Plot {
         let named = PERCENTILES.iter().map(|at| (*at, format!("p{at}")));
         let marked: Vec<(f64, String)> = match self.named {
             true => named.collect(),
-            false => marks(x_step, x_most).map(|x| (x, short(x))).collect(),
+            false => x_axis.marks().into_iter().map(|x| (x, short(x))).collect(),
         };
         for (x, name) in marked {
             let (at, y) = (across(x), top + high + 16.0);
@@ -166,6 +168,58 @@ impl Plot {
     }
 }
 
+/// What an axis shows, from one end to the other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Axis {
+    /// From zero.
+    Even { step: f64, most: f64 },
+    /// From one power of ten to another.
+    Decades { first: i32, last: i32 },
+}
+
+impl Axis {
+    fn even(most: f64) -> Self {
+        let step = step(most);
+        let most = (most / step).ceil().max(1.0) * step;
+        Self::Even { step, most }
+    }
+
+    fn decades(values: impl Iterator<Item = f64>) -> Self {
+        let (mut first, mut last) = (i32::MAX, i32::MIN);
+        for log in values.map(f64::log10).filter(|log| log.is_finite()) {
+            // Few enough to be an i32: the figure is an f64.
+            first = first.min(log.floor() as i32);
+            last = last.max(log.ceil() as i32);
+        }
+        // Nothing to show, or all of it one power of ten.
+        if first > last {
+            (first, last) = (0, 0);
+        }
+        Self::Decades {
+            first,
+            last: last.max(first + 1),
+        }
+    }
+
+    /// Where a figure is, between 0 and 1.
+    fn place(self, figure: f64) -> f64 {
+        match self {
+            Self::Even { most, .. } => figure / most,
+            Self::Decades { first, last } => {
+                let (first, last) = (f64::from(first), f64::from(last));
+                ((figure.log10().max(first) - first) / (last - first)).min(1.0)
+            }
+        }
+    }
+
+    fn marks(self) -> Vec<f64> {
+        match self {
+            Self::Even { step, most } => marks(step, most).collect(),
+            Self::Decades { first, last } => (first..=last).take(4 * MARKS).map(|log| 10_f64.powi(log)).collect(),
+        }
+    }
+}
+
 /// 1, 2 or 5 times a power of ten, so that there are about [`MARKS`] of them up to `most`.
 fn step(most: f64) -> f64 {
     let least = most / MARKS as f64;
@@ -206,6 +260,20 @@ mod tests {
             [1.0, 0.2, 2.0, 10.0, 5_000.0]
         );
         assert_eq!(marks(2.0, 8.0).collect::<Vec<_>>(), [0.0, 2.0, 4.0, 6.0, 8.0]);
+    }
+
+    #[test]
+    fn an_axis_of_powers_of_ten_holds_every_figure() {
+        let axis = Axis::decades([0.0, 0.3, 17_400.0].into_iter());
+        assert_eq!(axis, Axis::Decades { first: -1, last: 5 });
+        assert_eq!(axis.marks(), [0.1, 1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0]);
+        assert_eq!(
+            [0.0, 0.1, 100.0, 100_000.0].map(|figure| axis.place(figure)),
+            [0.0, 0.0, 0.5, 1.0]
+        );
+        let one = Axis::decades([10.0].into_iter());
+        assert_eq!(one.place(10.0), 0.0);
+        assert_eq!(Axis::decades([].into_iter()), Axis::Decades { first: 0, last: 1 });
     }
 
     #[test]
