@@ -36,6 +36,11 @@ impl<'a> Backlog<'a> {
         }
     }
 
+    /// Keeps nothing of what was read ahead: it is not wanted soon.
+    pub(crate) fn rest(&mut self) {
+        self.ahead = None;
+    }
+
     /// The window that begins at `from`; empty when nothing is due until `until`.
     ///
     /// # Errors
@@ -83,9 +88,14 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// The window that is on its way and the one behind it are as large together as a delivery may be.
+    fn bytes_max(&self) -> usize {
+        self.shared.options.window_bytes_max / 2
+    }
+
     async fn window(&self, mut from: u64, until: u64) -> Result<Vec<Due>, ReadError> {
         let (ledger, shard) = (&self.shared.ledger, self.shared.shard);
-        let mut window = Window::new(&self.shared.options);
+        let mut window = Window::of(&self.shared.options, self.bytes_max());
         while from < until && window.items.is_empty() {
             let mut named = ledger
                 .read_index(shard, self.provider, Offset(from), INDEX_BLOCKS)
@@ -109,7 +119,7 @@ impl Reading<'_> {
                 .count();
             let limit = ReadLimit {
                 entries: neighbours.min(options.window_entries_max),
-                bytes: options.window_bytes_max,
+                bytes: self.bytes_max(),
             };
             let entries = self.shared.ledger.read_log(self.shared.shard, *first, limit).await?;
             let mut read = 0;

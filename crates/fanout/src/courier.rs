@@ -64,6 +64,7 @@ impl Courier<'_> {
             };
             if let Some(failure) = failure {
                 self.failures = self.failures.saturating_add(1);
+                self.backlog.rest();
                 self.rest(&failure).await;
             }
         }

@@ -52,10 +52,7 @@ impl Plane {
 impl From<Handle> for Plane {
     /// One runtime for all.
     fn from(only: Handle) -> Self {
-        Self {
-            couriers: [only].into(),
-            readers: None,
-        }
+        vec![only].into()
     }
 }
 

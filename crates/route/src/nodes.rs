@@ -54,11 +54,8 @@ impl Nodes {
     /// Takes note of the owner of a room's shard, as a node told that was asked for the room. One without a name is none.
     pub fn note(&mut self, room: &str, owner: Owner) {
         if let Some(shards) = self.shards.filter(|_| !owner.node.is_empty()) {
-            let is_new = !self.all.contains(&owner.node);
             self.map.note(shards.of(room), owner);
-            if is_new {
-                self.count();
-            }
+            self.count();
         }
     }
 

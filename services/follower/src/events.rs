@@ -7,8 +7,9 @@ use ledger::follower::{InboxEntry, InboxPosition, Inboxes};
 use mimi::{ClientUri, RoomUri};
 use proto::follower::Event;
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
-use crate::limits::{CLIENT_ROOMS_MAX, STREAM_EVENTS_MAX, STREAM_PAGE_BYTES};
+use crate::limits::{CLIENT_ROOMS_MAX, LOOK_AT_ALL, STREAM_EVENTS_MAX, STREAM_PAGE_BYTES};
 use crate::wake::{Listener, Woken};
 use crate::{Fault, Follower};
 
@@ -112,11 +113,16 @@ impl Stream {
         for room in self.places.keys().cloned().collect::<Vec<_>>() {
             self.show_room(&room).await?;
         }
+        let mut looks = tokio::time::interval(LOOK_AT_ALL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick is at once.
+        looks.reset();
         loop {
             let woken = tokio::select! {
                 biased;
                 () = self.sender.closed() => return Err(Stop::Gone),
                 woken = self.listener.woken() => woken,
+                _ = looks.tick(), if self.follower.others.is_some() => Woken::ForAll,
             };
             match woken {
                 Woken::For(rooms) => {

@@ -125,8 +125,8 @@ impl Follower {
         }
     }
 
-    /// Whether other followers work on the same store. What hubs bring them wakes an event stream here only while
-    /// [`Follower::look_out`] is polled.
+    /// Whether other followers work on the same store. What hubs bring them wakes an event stream here while
+    /// [`Follower::look_out`] is polled; without that, it is seen within a minute.
     #[must_use]
     pub fn with_others(self, others: bool) -> Self {
         Self {

@@ -48,6 +48,10 @@ pub const STREAM_PAGE_BYTES: usize = 256 * 1_024;
 /// Between two pages of rooms whose inboxes are trimmed.
 pub const TRIM_BREATH: std::time::Duration = std::time::Duration::from_millis(10);
 
+/// Where there are other followers, an event stream looks at everything this often, whatever wakes it: what woke it may have
+/// been lost, by a clock that jumped or a follower of a release that wakes nobody.
+pub const LOOK_AT_ALL: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Rooms that changed and wait for a slow stream; past that it looks at everything again.
 pub const WAKES_MAX: usize = 1_024;
 

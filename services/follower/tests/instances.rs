@@ -4,6 +4,8 @@
 
 mod brought;
 
+use std::time::Duration;
+
 use ::client::mls::{Member, ORDINARY};
 use brought::{
     Courier, LEDGER, SHARD, client, events, inviter, message, messages, provider, response, room, user, welcome,
@@ -12,14 +14,20 @@ use bytes::Bytes;
 use ledger::Offset;
 use ledger::follower::InboxPosition;
 use mimi::key_material::KeyMaterialUserCode;
+use nave_follower::limits::LOOK_AT_ALL;
 use nave_follower::{Follower, Item};
 use store::Database;
+
+/// An instance of b.example's follower that is woken by no other.
+fn deaf(database: &Database) -> Follower {
+    Follower::new(provider("b"), database.clone(), Follower::system_clock()).with_others(true)
+}
 
 /// Instances of b.example's follower.
 fn instances<const N: usize>() -> [Follower; N] {
     let database = Database::memory();
     [(); N].map(|()| {
-        let follower = Follower::new(provider("b"), database.clone(), Follower::system_clock()).with_others(true);
+        let follower = deaf(&database);
         let lookout = follower.clone();
         tokio::spawn(async move { lookout.look_out().await });
         follower
@@ -58,6 +66,25 @@ async fn what_is_brought_to_one_instance_reaches_the_clients_of_another_which_go
     let (mut elsewhere, _) = three.open(bob.client().clone()).await.unwrap();
     assert_eq!(messages(&events(&mut elsewhere, 2).await), brought[2..]);
     assert!(stream.try_recv().is_err(), "a repeat was shown");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_tells_of_is_seen_within_a_minute() {
+    let database = Database::memory();
+    let [one, two] = [deaf(&database), deaf(&database)];
+    let bob = Member::new(client("bob", "phone")).unwrap();
+    let key_packages = bob.key_packages(1).unwrap();
+    two.upload(&user("bob"), bob.client(), &key_packages).await.unwrap();
+    let (mut stream, _acks) = two.open(bob.client().clone()).await.unwrap();
+    let mut alice = inviter("alice");
+    let add = alice.add_user(&room(), &user("bob"), ORDINARY, &key_packages).unwrap();
+    alice.on_accepted(&room()).unwrap();
+    let mut courier = Courier::new();
+    let brought = welcome(&add);
+    let items = [courier.message(&brought)];
+    one.deliver(&provider("a"), LEDGER, SHARD, &items).await.unwrap();
+    let shown = tokio::time::timeout(LOOK_AT_ALL + Duration::from_secs(1), stream.recv()).await;
+    assert_eq!(messages(&[shown.unwrap().unwrap().unwrap()]), [brought]);
 }
 
 #[tokio::test]

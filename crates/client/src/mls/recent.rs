@@ -52,10 +52,10 @@ impl Recent {
     }
 }
 
-/// The latest [`IN_FLIGHT_MAX`] that were inserted and not removed.
+/// Of the latest [`IN_FLIGHT_MAX`] that were inserted those that were not removed.
 #[derive(Debug)]
 struct Latest<T> {
-    /// Removed ones stay in here until they are the oldest.
+    /// Removed ones stay in here until they are the oldest, and count.
     order: VecDeque<Digest>,
     known: BTreeMap<Digest, T>,
 }
