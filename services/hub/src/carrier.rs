@@ -2,6 +2,8 @@
 //! by `/notify` over HTTPS, one FanoutMessage per body, so that every retry is the same octets, and one request in flight
 //! for each room.
 
+mod lacking;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,7 +11,8 @@ use async_trait::async_trait;
 use fanout::{Acknowledged, Brought, Due, Failure, Refused, Transport};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
-use ledger::{LedgerId, Offset, Seq, Shown};
+use lacking::Lacking;
+use ledger::{Ledger, Offset, Seq, Shown};
 use link::{Fanout, Framed, LinkError};
 use mimi::catch_up::EntriesExpired;
 use mimi::{Encode as _, Provider, RoomUri};
@@ -28,7 +31,7 @@ use crate::metrics::Metrics;
 #[derive(Debug, Clone)]
 pub struct Carrier {
     us: Provider,
-    ledger: LedgerId,
+    ledger: Ledger,
     peers: Peers,
     follower: FollowerClient<Channel>,
     metrics: Metrics,
@@ -36,7 +39,7 @@ pub struct Carrier {
 
 impl Carrier {
     /// Brings entries of `ledger` to `follower`, which is our own, and to `peers`.
-    pub fn new(us: Provider, ledger: LedgerId, peers: Peers, follower: FollowerClient<Channel>) -> Self {
+    pub fn new(us: Provider, ledger: Ledger, peers: Peers, follower: FollowerClient<Channel>) -> Self {
         let follower = follower
             .max_encoding_message_size(GRPC_BYTES_MAX)
             .max_decoding_message_size(GRPC_BYTES_MAX);
@@ -57,7 +60,7 @@ impl Carrier {
         };
         let delivery = Delivery {
             hub: self.us.as_str().to_owned(),
-            ledger: self.ledger.0.to_vec().into(),
+            ledger: self.ledger.id().0.to_vec().into(),
             deliver: Some(deliver),
             // What we did not bring to ourselves nobody else has.
             as_is: true,
@@ -178,7 +181,7 @@ impl Transport for Carrier {
         if *to == self.us {
             let request = PositionRequest {
                 hub: self.us.as_str().to_owned(),
-                ledger: self.ledger.0.to_vec().into(),
+                ledger: self.ledger.id().0.to_vec().into(),
                 shard: shard.0,
             };
             let answer = self
@@ -190,7 +193,7 @@ impl Transport for Carrier {
             let position = answer.into_inner();
             return Ok(position.known.then_some(Offset(position.next_offset)));
         }
-        match self.peers.fanout(to, self.ledger.0).await {
+        match self.peers.fanout(to, self.ledger.id().0).await {
             Some(link) => Ok(link
                 .position(shard.0)
                 .await
@@ -205,7 +208,7 @@ impl Transport for Carrier {
             self.metrics.delivered_by("own");
             return self.deliver_to_ours(shard, items).await;
         }
-        if let Some(link) = self.peers.fanout(to, self.ledger.0).await {
+        if let Some(link) = self.peers.fanout(to, self.ledger.id().0).await {
             self.metrics.delivered_by("link");
             match self.deliver_by_link(&link, shard, items).await {
                 Ok(acknowledged) => return Ok(acknowledged),
@@ -218,13 +221,17 @@ impl Transport for Carrier {
         self.notify(to, items).await
     }
 
-    /// Our own follower sees by the next entry of each room what it lacks.
     async fn tell_expired(&self, to: &Provider, shard: ShardId) -> Result<(), Failure> {
         if *to == self.us {
-            return Ok(());
+            let mut lacking = Lacking {
+                us: &self.us,
+                ledger: &self.ledger,
+                follower: self.follower.clone(),
+            };
+            return lacking.settle(shard).await;
         }
         let notice = EntriesExpired {
-            ledger: self.ledger.0,
+            ledger: self.ledger.id().0,
             shard: shard.0,
         };
         let call = Call {

@@ -142,7 +142,12 @@ impl HubService {
             ours: parts.keys.clone(),
             peers: parts.peers.clone(),
         };
-        let carrier = Carrier::new(parts.provider.clone(), parts.ledger.id(), parts.peers, parts.follower);
+        let carrier = Carrier::new(
+            parts.provider.clone(),
+            parts.ledger.clone(),
+            parts.peers,
+            parts.follower,
+        );
         let hub = Hub::start(Parts {
             ledger: parts.ledger,
             node: node.clone(),

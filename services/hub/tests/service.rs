@@ -4,9 +4,12 @@
 
 #[path = "service/catch_up.rs"]
 mod catch_up;
+#[path = "service/lacking.rs"]
+mod lacking;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,11 +36,14 @@ use route::Shards;
 use store::Database;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::InterceptorLayer;
 use tonic::transport::{Endpoint, Server};
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 
 struct World {
     hub: HubService,
+    /// Nobody gets through to the follower.
+    cut_off: Arc<AtomicBool>,
     follower: Follower,
     keys: Arc<HubKeys>,
     database: Database,
@@ -58,11 +64,23 @@ fn client(uri: &str) -> ClientUri {
 
 impl World {
     async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    async fn with(options: Options) -> Self {
         let database = Database::memory();
         let follower = Follower::new(us(), database.clone(), Follower::system_clock());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Server::builder().add_service(nave_follower::service::server(follower.clone()));
+        let cut_off = Arc::new(AtomicBool::new(false));
+        let cut = cut_off.clone();
+        let barrier = InterceptorLayer::new(move |request| match cut.load(Ordering::SeqCst) {
+            true => Err(Status::unavailable("cut off")),
+            false => Ok(request),
+        });
+        let server = Server::builder()
+            .layer(barrier)
+            .add_service(nave_follower::service::server(follower.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         let channel = Endpoint::from_shared(format!("http://{address}"))
             .unwrap()
@@ -93,10 +111,11 @@ impl World {
             spawner: Arc::new(Arbiters::start(2).unwrap()),
             plane: tokio::runtime::Handle::current().into(),
             seed: 1,
-            options: Options::default(),
+            options,
         });
         Self {
             hub: hub.await.unwrap(),
+            cut_off,
             follower,
             keys,
             database,
