@@ -19,7 +19,7 @@ pub mod template;
 
 pub use assets::{AssetUrl, BadAssetUrl, Wanted};
 pub use directory::{Directory, Endpoint};
-pub use peers::{PeerConfig, PeerError, PeerLimits, Peers, PeersConfig, Way, succeeded};
+pub use peers::{Numbers, PeerConfig, PeerError, PeerLimits, Peers, PeersConfig, Way, succeeded};
 pub use proto::link::{Answer, Call};
 pub use template::Template;
 

@@ -81,6 +81,17 @@ impl Default for PeerLimits {
     }
 }
 
+/// What a room's hub says of entries that it brings by `/notify`: their numbers, which are in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbers {
+    /// Of the first entry ([`ROOM_SEQ`](crate::ROOM_SEQ)).
+    pub first: u64,
+    /// Of the last one.
+    pub last: u64,
+    /// The room has come that far at least ([`ROOM_HEAD`](crate::ROOM_HEAD)).
+    pub head: u64,
+}
+
 /// One provider.
 #[derive(Debug, Clone)]
 pub struct PeerConfig {
@@ -211,22 +222,22 @@ impl Peers {
         self.post(to, endpoint, &call.target, octets(), call.body).await
     }
 
-    /// Brings entries of `room` to a follower by `/notify` (mimi-protocol §5.5), always over HTTPS. `seqs` are the numbers
-    /// of the first and the last one, for whoever knows them ([`ROOM_SEQ`](crate::ROOM_SEQ)), where they are to be said.
+    /// Brings entries of `room` to a follower by `/notify` (mimi-protocol §5.5), always over HTTPS. `numbers` are theirs,
+    /// where they are to be said, for whoever knows what they mean.
     pub async fn notify(
         &self,
         to: &Provider,
         room: &RoomUri,
         body: Bytes,
-        seqs: impl Into<Option<(u64, u64)>>,
+        numbers: Option<Numbers>,
     ) -> Result<Answer, PeerError> {
         let mut headers = octets();
-        let numbers = seqs.into().map(|(first, last)| format!("{first}-{last}"));
-        headers.extend(
-            numbers
-                .and_then(|numbers| HeaderValue::try_from(numbers).ok())
-                .map(|numbers| (HeaderName::from_static(crate::ROOM_SEQ), numbers)),
-        );
+        if let Some(Numbers { first, last, head }) = numbers {
+            if let Ok(seqs) = HeaderValue::try_from(format!("{first}-{last}")) {
+                headers.insert(HeaderName::from_static(crate::ROOM_SEQ), seqs);
+            }
+            headers.insert(HeaderName::from_static(crate::ROOM_HEAD), head.into());
+        }
         self.post(to, Endpoint::Notify, room.as_str(), headers, body).await
     }
 

@@ -156,6 +156,8 @@ struct Beside {
     bare: Sent,
     /// The least that a message takes.
     least: Duration,
+    /// The same, if the follower makes it durable, too.
+    least_kept: Duration,
     /// What NATS did when it was given as much as it takes.
     later: Option<Figures>,
     always: Option<Figures>,
@@ -228,15 +230,18 @@ impl<'a> Bench<'a> {
         self.volley(name("warm-up"), messages / WARM_UP, pace).await?;
         let paced = self.volley(name("paced"), messages, pace).await?;
         self.latencies.add(&paced.deliver_us)?;
-        let pace = Pace::PerSecond(rate);
+        self.stage.keep(true).await?;
+        let kept = self.volley(name("paced, durable"), messages, pace).await?;
+        self.stage.keep(false).await?;
         let beside = Beside {
             bare,
             least: bare_paced.p50 + synced.p50,
+            least_kept: bare_paced.p50 + 2 * synced.p50,
             later,
             always,
             paced: self.nats(Sync::Later, &name("paced"), messages, octets, pace).await,
         };
-        Ok(self.samples(&saturated, &paced, &beside))
+        Ok(self.samples(&saturated, &paced, &kept, &beside))
     }
 
     async fn nats(&mut self, sync: Sync, name: &str, messages: usize, octets: usize, pace: Pace) -> Option<Figures> {
@@ -250,10 +255,11 @@ impl<'a> Bench<'a> {
         self.nats.fan_out(sync, name, &job).await
     }
 
-    fn samples(&self, saturated: &Volley, paced: &Volley, beside: &Beside) -> Vec<Sample> {
+    fn samples(&self, saturated: &Volley, paced: &Volley, kept: &Volley, beside: &Beside) -> Vec<Sample> {
         let Beside {
             bare,
             least,
+            least_kept,
             later,
             always,
             paced: nats_paced,
@@ -289,6 +295,17 @@ impl<'a> Bench<'a> {
             Sample::new(at("due to shown, p99"), "ms", quantile(&paced.deliver_us, 0.99))
                 .beside_if(NATS, nats_paced.map(|nats| milliseconds(nats.deliver_p99)))
                 .goal(Goal::RatioAtMost(1.0)),
+            Sample::new(
+                at("due to durable at the follower, p50"),
+                "ms",
+                quantile(&kept.deliver_us, 0.5),
+            )
+            .beside("bare quinn and two fdatasyncs", milliseconds(*least_kept)),
+            Sample::new(
+                at("due to durable at the follower, p99"),
+                "ms",
+                quantile(&kept.deliver_us, 0.99),
+            ),
             Sample::new(at("due to accepted, p50"), "ms", quantile(&paced.accept_us, 0.5)),
             Sample::new(at("due to accepted, p99"), "ms", quantile(&paced.accept_us, 0.99)),
             Sample::new(

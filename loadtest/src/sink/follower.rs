@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{self, Hash, Shown};
+use super::journal::Journal;
 use super::words::{Collected, Identity, Room};
 use crate::measure::now_ns;
 
@@ -39,6 +40,7 @@ const BOUNDS: Bounds = Bounds {
 /// See the module.
 pub(super) struct Follower {
     domain: String,
+    journal: Arc<Journal>,
     state: Mutex<State>,
 }
 
@@ -66,7 +68,7 @@ impl Follower {
     pub(super) async fn start(
         identity: &Identity,
         roots: &Roots,
-        limits: Limits,
+        journal: Arc<Journal>,
         stop: CancellationToken,
     ) -> anyhow::Result<Arc<Self>> {
         let Identity {
@@ -92,10 +94,11 @@ impl Follower {
         tokio::spawn(async move {
             accept::serve(listener, move || config.clone(), &BOUNDS, https_stop, greet).await;
         });
-        let endpoint = link::Endpoint::bind(*address, us, roots.clone(), limits);
+        let endpoint = link::Endpoint::bind(*address, us, roots.clone(), Limits::default());
         let endpoint = endpoint.with_context(|| format!("bind UDP {address}"))?;
         let follower = Arc::new(Self {
             domain: domain.clone(),
+            journal,
             state: Mutex::default(),
         });
         tokio::spawn(link::serve(endpoint, follower.clone(), stop));
@@ -192,8 +195,16 @@ impl Service for Follower {
     }
 
     async fn deliver(&self, _: &Peer, ledger: LedgerId, deliver: Deliver) -> Result<Acknowledge, Unavailable> {
+        let octets = deliver.items.iter().filter_map(|item| match item.body.as_ref()? {
+            item::Body::Message(octets) | item::Body::Digest(octets) => Some(octets.clone()),
+        });
+        let appended = self.journal.append(octets).await;
         let now_us = now_ns() / 1_000;
         let mut state = self.state();
+        if let Err(error) = appended {
+            state.faults.push(format!("{error:#}"));
+            return Err(Unavailable);
+        }
         for item in &deliver.items {
             state.item(item, now_us);
         }

@@ -101,6 +101,16 @@ impl Sink {
         self.exchange(Some(Ask::Progress)).await
     }
 
+    /// Whether what followers are shown from now on is made durable before it counts as shown, and is acknowledged.
+    ///
+    /// # Errors
+    /// The sink is gone.
+    pub(crate) async fn keep(&self, is_kept: bool) -> anyhow::Result<()> {
+        let answer: bool = self.exchange(Some(Ask::Keep(is_kept))).await?;
+        ensure!(answer == is_kept, "the sink understood something else");
+        Ok(())
+    }
+
     /// What each follower was shown since the last collection.
     ///
     /// # Errors

@@ -1,10 +1,11 @@
 //! A sink is a process that stands for many follower providers. It receives as a real one does, over QUIC with mutual TLS
 //! and with a directory document of its own, checks everything that it is shown and keeps nothing but when it came: so
-//! what is measured is the hub, not whoever stores what it sends.
+//! what is measured is the hub, not whoever stores what it sends. When it is asked to, it makes durable what it is shown.
 
 mod check;
 mod follower;
 mod handle;
+mod journal;
 mod words;
 
 use std::collections::BTreeMap;
@@ -13,12 +14,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use link::{Limits, Roots};
+use link::Roots;
 use mimi::Provider;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use follower::Follower;
+use journal::Journal;
 
 pub(crate) use handle::Sink;
 use words::Ask;
@@ -31,6 +33,7 @@ pub(crate) use words::{Collected, Identity, Setup};
 /// # Errors
 /// The setup cannot be used, or an address is taken.
 pub(crate) async fn run(setup: &Path) -> anyhow::Result<()> {
+    let journal = Arc::new(Journal::start(&setup.with_extension("journal"))?);
     let setup = std::fs::read(setup).with_context(|| format!("read {}", setup.display()))?;
     let setup: Setup = serde_json::from_slice(&setup).context("the sink's setup")?;
     let hub: Provider = setup.hub.parse().context("the hub's domain")?;
@@ -39,18 +42,22 @@ pub(crate) async fn run(setup: &Path) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let mut followers = Vec::new();
     for identity in &setup.followers {
-        followers.push(Follower::start(identity, &roots, Limits::default(), stop.clone()).await?);
+        followers.push(Follower::start(identity, &roots, journal.clone(), stop.clone()).await?);
     }
     say(&"ready")?;
-    tokio::task::spawn_blocking(move || answer(&followers)).await??;
+    tokio::task::spawn_blocking(move || answer(&followers, &journal)).await??;
     stop.cancel();
     Ok(())
 }
 
-fn answer(followers: &[Arc<Follower>]) -> anyhow::Result<()> {
+fn answer(followers: &[Arc<Follower>], journal: &Journal) -> anyhow::Result<()> {
     for line in std::io::stdin().lock().lines() {
         match serde_json::from_str(&line?)? {
             Ask::Progress => say(&followers.iter().map(|one| one.progress()).collect::<words::Progress>())?,
+            Ask::Keep(is_kept) => {
+                journal.keep(is_kept);
+                say(&is_kept)?;
+            }
             Ask::Collect => say(&followers.iter().map(|one| one.collect()).collect::<Vec<_>>())?,
         }
     }

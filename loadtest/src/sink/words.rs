@@ -43,6 +43,8 @@ impl Identity {
 pub(crate) enum Ask {
     /// How far is each follower?
     Progress,
+    /// From now on make what is shown durable before it counts, or do not.
+    Keep(bool),
     /// What was each follower shown since this was asked last?
     Collect,
 }

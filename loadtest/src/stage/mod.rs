@@ -225,6 +225,17 @@ impl Stage {
             .with_context(|| format!("there is no sink {number}"))
     }
 
+    /// Whether all followers make what they are shown from now on durable before it counts as shown.
+    ///
+    /// # Errors
+    /// A sink is gone.
+    pub(crate) async fn keep(&self, is_kept: bool) -> anyhow::Result<()> {
+        for sink in &self.sinks {
+            sink.keep(is_kept).await?;
+        }
+        Ok(())
+    }
+
     /// Application messages that each follower of `sinks` was shown since the last collection. None of these may be frozen.
     ///
     /// # Errors

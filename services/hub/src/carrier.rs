@@ -16,7 +16,7 @@ use ledger::{Ledger, Offset, Seq, Shown};
 use link::{Fanout, Framed, LinkError};
 use mimi::catch_up::EntriesExpired;
 use mimi::{Encode as _, Provider, RoomUri};
-use peer::{Answer, Endpoint, PeerError, Peers, succeeded};
+use peer::{Answer, Endpoint, Numbers, PeerError, Peers, succeeded};
 use proto::follower::follower_client::FollowerClient;
 use proto::follower::{Delivery, NotifyRequest, PositionRequest};
 use proto::link::{Call, Deliver, Item};
@@ -96,11 +96,17 @@ impl Carrier {
 
     async fn notify_room(&self, to: &Provider, items: Vec<&Due>) -> Notified {
         let mut notified = Notified::default();
+        let head = items.last().map_or(Seq(0), |due| due.entry.seq);
         for due in items {
-            let (offset, room) = (due.entry.offset, &due.entry.room);
+            let (offset, room, seq) = (due.entry.offset, &due.entry.room, due.entry.seq.0);
+            let numbers = Numbers {
+                first: seq,
+                last: seq,
+                head: head.0,
+            };
             match due.shown {
                 Shown::Digest => notified.done.push(offset),
-                Shown::Message => match self.notify_one(to, room, due, Some(due.entry.seq)).await {
+                Shown::Message => match self.notify_one(to, room, due, Some(numbers)).await {
                     Ok(None) => notified.done.push(offset),
                     Ok(Some(refused)) => {
                         // What is behind it in its room waits until it is taken, or set aside.
@@ -143,16 +149,15 @@ impl Carrier {
         }
     }
 
-    /// `number`: the entry's, where that is to be said.
+    /// `numbers`: the entry's, where they are to be said.
     async fn notify_one(
         &self,
         to: &Provider,
         room: &RoomUri,
         due: &Due,
-        number: Option<Seq>,
+        numbers: Option<Numbers>,
     ) -> Result<Option<Refused>, Failure> {
-        let seqs = number.map(|Seq(seq)| (seq, seq));
-        let answer = self.peers.notify(to, room, due.entry.message.clone(), seqs).await;
+        let answer = self.peers.notify(to, room, due.entry.message.clone(), numbers).await;
         let answer = answer.map_err(|error| Failure::new(error.to_string()))?;
         if succeeded(&answer) {
             return Ok(None);

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, Version};
-use peer::{Call, PeerError, PeerLimits, succeeded};
+use peer::{Call, Numbers, PeerError, PeerLimits, succeeded};
 
 use crate::puppet::{Ca, ROOM, Setup, World, provider};
 
@@ -30,15 +30,24 @@ async fn e_3_e_7_a_notification_goes_to_the_rooms_endpoint() {
         .server
         .reply(|_| Some(Response::builder().status(202).body(Bytes::new()).unwrap()));
     let room = ROOM.parse().unwrap();
-    let answer = world
-        .peers
-        .notify(&provider("b.example"), &room, Bytes::from_static(b"entry"), (7, 7))
-        .await
-        .unwrap();
-    assert!(succeeded(&answer), "any 2xx is what the draft calls 201 Accepted");
+    let numbers = Numbers {
+        first: 7,
+        last: 7,
+        head: 9,
+    };
+    for numbers in [Some(numbers), None] {
+        let entry = Bytes::from_static(b"entry");
+        let notified = world.peers.notify(&provider("b.example"), &room, entry, numbers);
+        let answer = notified.await.unwrap();
+        assert!(succeeded(&answer), "any 2xx is what the draft calls 201 Accepted");
+    }
     let (posts, _) = world.server.asked();
     assert_eq!(posts[0].path, "/v1/notify/mimi%3A%2F%2Fb.example%2Fr%2Fclubhouse");
     assert_eq!(posts[0].headers["mimi-room-seq"], "7-7");
+    assert_eq!(posts[0].headers["mimi-room-head"], "9");
+    for header in ["mimi-room-seq", "mimi-room-head"] {
+        assert!(!posts[1].headers.contains_key(header));
+    }
     assert_eq!(posts[0].headers["content-type"], "application/octet-stream");
 }
 
