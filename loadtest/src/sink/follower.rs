@@ -37,10 +37,17 @@ const BOUNDS: Bounds = Bounds {
     drain: Duration::from_secs(1),
 };
 
+/// How a follower makes durable what it is shown, when it is to.
+pub(super) struct Keeping {
+    pub(super) journal: Arc<Journal>,
+    /// It writes it, and does not only wait for a sync.
+    pub(super) writes: bool,
+}
+
 /// See the module.
 pub(super) struct Follower {
     domain: String,
-    journal: Arc<Journal>,
+    keeping: Keeping,
     state: Mutex<State>,
 }
 
@@ -68,7 +75,7 @@ impl Follower {
     pub(super) async fn start(
         identity: &Identity,
         roots: &Roots,
-        journal: Arc<Journal>,
+        keeping: Keeping,
         stop: CancellationToken,
     ) -> anyhow::Result<Arc<Self>> {
         let Identity {
@@ -98,7 +105,7 @@ impl Follower {
         let endpoint = endpoint.with_context(|| format!("bind UDP {address}"))?;
         let follower = Arc::new(Self {
             domain: domain.clone(),
-            journal,
+            keeping,
             state: Mutex::default(),
         });
         tokio::spawn(link::serve(endpoint, follower.clone(), stop));
@@ -195,10 +202,11 @@ impl Service for Follower {
     }
 
     async fn deliver(&self, _: &Peer, ledger: LedgerId, deliver: Deliver) -> Result<Acknowledge, Unavailable> {
-        let octets = deliver.items.iter().filter_map(|item| match item.body.as_ref()? {
+        let written = if self.keeping.writes { &deliver.items[..] } else { &[] };
+        let octets = written.iter().filter_map(|item| match item.body.as_ref()? {
             item::Body::Message(octets) | item::Body::Digest(octets) => Some(octets.clone()),
         });
-        let appended = self.journal.append(octets).await;
+        let appended = self.keeping.journal.append(octets).await;
         let now_us = now_ns() / 1_000;
         let mut state = self.state();
         if let Err(error) = appended {

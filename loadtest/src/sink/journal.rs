@@ -79,7 +79,10 @@ fn write(mut file: File, asked: &mpsc::Receiver<Append>) {
             written = 0;
         }
         let at = std::io::SeekFrom::Start(written);
-        let done = file.seek(at).and_then(|_| file.write_all(&octets)).and_then(|()| file.sync_data());
+        let done = file
+            .seek(at)
+            .and_then(|_| file.write_all(&octets))
+            .and_then(|()| file.sync_data());
         if let Err(error) = done {
             eprintln!("the journal: {error}");
             return;

@@ -19,7 +19,7 @@ use mimi::Provider;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use follower::Follower;
+use follower::{Follower, Keeping};
 use journal::Journal;
 
 pub(crate) use handle::Sink;
@@ -41,8 +41,13 @@ pub(crate) async fn run(setup: &Path) -> anyhow::Result<()> {
     let roots = Roots::new(BTreeMap::from([(hub, link::tls::certificates_from_pem(&pem)?)]))?;
     let stop = CancellationToken::new();
     let mut followers = Vec::new();
-    for identity in &setup.followers {
-        followers.push(Follower::start(identity, &roots, journal.clone(), stop.clone()).await?);
+    for (number, identity) in setup.followers.iter().enumerate() {
+        // Each would have a disk of its own. They share one, so what all are shown is written once, and each has it synced.
+        let keeping = Keeping {
+            journal: journal.clone(),
+            writes: number == 0,
+        };
+        followers.push(Follower::start(identity, &roots, keeping, stop.clone()).await?);
     }
     say(&"ready")?;
     tokio::task::spawn_blocking(move || answer(&followers, &journal)).await??;

@@ -37,8 +37,8 @@ async fn e_3_e_7_a_notification_goes_to_the_rooms_endpoint() {
     };
     for numbers in [Some(numbers), None] {
         let entry = Bytes::from_static(b"entry");
-        let notified = world.peers.notify(&provider("b.example"), &room, entry, numbers);
-        let answer = notified.await.unwrap();
+        let to = provider("b.example");
+        let answer = world.peers.notify(&to, &room, entry, numbers).await.unwrap();
         assert!(succeeded(&answer), "any 2xx is what the draft calls 201 Accepted");
     }
     let (posts, _) = world.server.asked();

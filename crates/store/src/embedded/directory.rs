@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::engine::{Changes, View};
 use super::fjall_engine::{FjallEngine, FjallView, failed};
+use super::lingering::Lingering;
 use super::marker::{MARKER_KEY, Marker};
 use super::witness::Witness;
 use crate::key::Version;
@@ -87,7 +88,8 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<FjallEngine, OpenEr
         .map_err(|why| at.damaged(why))?;
     let view = FjallView::new(&database, &rows);
     let (witness, version) = at.verify(&view)?;
-    Ok(FjallEngine::new(database, rows, version, witness, lock))
+    let lingering = Lingering::start(&engine, &rows).map_err(at.io("start a thread for"))?;
+    Ok(FjallEngine::new(database, rows, version, witness, lingering, lock))
 }
 
 #[derive(Clone, Copy)]

@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use super::directory::DirectoryLock;
 use super::engine::{Changes, Engine, EngineError, View, bounded};
+use super::lingering::Lingering;
 use super::marker::{MARKER_KEY, Marker};
 use super::witness::Witness;
 use crate::backend::{Bounds, Rows};
 use crate::key::{KeyRange, Version};
 
 pub(crate) struct FjallEngine {
+    /// First, since it has the engine's files open.
+    _lingering: Lingering,
     rows: fjall::Keyspace,
     database: fjall::Database,
     version: Version,
@@ -32,9 +35,11 @@ impl FjallEngine {
         rows: fjall::Keyspace,
         version: Version,
         witness: Witness,
+        lingering: Lingering,
         lock: DirectoryLock,
     ) -> Self {
         Self {
+            _lingering: lingering,
             rows,
             database,
             version,

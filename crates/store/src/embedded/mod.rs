@@ -9,6 +9,7 @@ mod core;
 mod directory;
 mod engine;
 mod fjall_engine;
+mod lingering;
 mod marker;
 mod memory;
 mod pace;
