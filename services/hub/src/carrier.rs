@@ -12,7 +12,7 @@ use fanout::{Acknowledged, Brought, Due, Failure, Refused, Transport};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use lacking::Lacking;
-use ledger::{Ledger, Offset, Seq, Shown};
+use ledger::{Ledger, Offset, Shown};
 use link::{Fanout, Framed, LinkError};
 use mimi::catch_up::EntriesExpired;
 use mimi::{Encode as _, Provider, RoomUri};
@@ -96,13 +96,13 @@ impl Carrier {
 
     async fn notify_room(&self, to: &Provider, items: Vec<&Due>) -> Notified {
         let mut notified = Notified::default();
-        let head = items.last().map_or(Seq(0), |due| due.entry.seq);
+        let head = items.last().map_or(0, |due| due.entry.seq.0);
         for due in items {
             let (offset, room, seq) = (due.entry.offset, &due.entry.room, due.entry.seq.0);
             let numbers = Numbers {
                 first: seq,
                 last: seq,
-                head: head.0,
+                head,
             };
             match due.shown {
                 Shown::Digest => notified.done.push(offset),

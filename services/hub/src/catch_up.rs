@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fanout::Due;
 use futures::{StreamExt as _, stream};
 use hub::keys::HubKeys;
-use ledger::{Ledger, ReadError, ReadLimit, RoomEntries, Seq};
+use ledger::{Ledger, LogEntry, ReadError, ReadLimit, RoomEntries, Seq};
 use mimi::catch_up::{RoomHead, RoomHeadAnswer, RoomHeadsRequest, RoomHeadsResponse};
 use mimi::{Decode as _, Encode as _, Provider, RoomUri};
 use proto::hub::Refused;
@@ -109,12 +109,9 @@ impl CatchUp {
             }
             RoomEntries::Found(standing, entries) => (standing, entries),
         };
-        let items = entries
-            .into_iter()
-            .map_while(|entry| Due::to(Arc::new(entry.into()), source));
         let head = self.sign(room, standing.seq, standing.chain, standing.epoch)?;
         Ok(RoomEvents {
-            items: items.map(|due| Item::from(&due)).collect(),
+            items: items(entries, source),
             head: head.encode().into(),
         })
     }
@@ -134,6 +131,14 @@ impl CatchUp {
             ..refused(503, "overloaded")
         })
     }
+}
+
+/// Entries of a room as `follower` is shown them, up to the first that is not due to it.
+pub(crate) fn items(entries: Vec<LogEntry>, follower: &Provider) -> Vec<Item> {
+    let due = entries
+        .into_iter()
+        .map_while(|entry| Due::to(Arc::new(entry.into()), follower));
+    due.map(|due| Item::from(&due)).collect()
 }
 
 /// A refusal of which nothing is known but this.

@@ -1,9 +1,7 @@
 //! Our own follower took nothing for so long that entries for it are gone. Which of a shard's rooms lack any is found by what
 //! it has of them: what the log still has is brought, and where it has not, the room's clients are told to join again.
 
-use std::sync::Arc;
-
-use fanout::{Due, Failure};
+use fanout::Failure;
 use ledger::{Ledger, ReadLimit, RoomEntries, Seq};
 use mimi::limits::HEADS_MAX;
 use mimi::{Provider, RoomUri};
@@ -14,6 +12,7 @@ use route::ShardId;
 use tonic::transport::Channel;
 
 use super::refused_call;
+use crate::catch_up::items;
 use crate::limits::{EVENTS_BYTES, EVENTS_MAX};
 
 /// What our own follower is held to.
@@ -66,10 +65,7 @@ impl Lacking<'_> {
                 RoomEntries::Expired(standing) => return self.lose(room, standing.seq).await,
                 RoomEntries::Found(standing, entries) => (standing, entries),
             };
-            let due = entries
-                .into_iter()
-                .map_while(|entry| Due::to(Arc::new(entry.into()), self.us));
-            let items: Vec<Item> = due.map(|due| Item::from(&due)).collect();
+            let items = items(entries, self.us);
             if items.is_empty() {
                 return Ok(());
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ledger::{LogEntry, SetId};
+use ledger::{LogEntry, Seq, SetId};
 use room::{Chain, EntryKind, Epoch, Millis, Recipients};
 
 use proto::link::item;
