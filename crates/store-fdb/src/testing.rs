@@ -21,6 +21,12 @@ const PORTS_MAX: usize = 5;
 /// Seconds that `fdbcli` may take to make the database.
 const CONFIGURE_SECONDS: &str = "60";
 
+/// Seconds that `fdbcli` may take to tell how a cluster is.
+const STATUS_SECONDS: &str = "10";
+
+/// File of a cluster's directory that has what its process printed.
+const SAID: &str = "fdbserver.out";
+
 /// The programs of FoundationDB.
 #[derive(Clone, Debug)]
 struct Programs {
@@ -108,6 +114,25 @@ impl Cluster {
         self.signal(Signal::SIGCONT)
     }
 
+    /// What a failed test says of the cluster: whether its process runs, what it printed, and what `fdbcli` reads off it.
+    pub fn state(&mut self) -> String {
+        let process = match self.server.try_wait() {
+            Ok(None) => "fdbserver runs".to_owned(),
+            Ok(Some(status)) => format!("fdbserver has ended: {status}"),
+            Err(error) => format!("fdbserver cannot be asked: {error}"),
+        };
+        let said = std::fs::read_to_string(self.directory.path().join(SAID)).unwrap_or_default();
+        let status = Command::new(&self.programs.cli)
+            .arg("-C")
+            .arg(self.cluster_file())
+            .args(["--timeout", STATUS_SECONDS, "--exec", "status details"])
+            .stdin(Stdio::null())
+            .output()
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap_or_else(|error| error.to_string());
+        format!("{process}\n{said}\n{status}")
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         let pid = i32::try_from(self.server.id()).map_err(Error::other)?;
         Ok(kill(Pid::from_raw(pid), signal)?)
@@ -146,7 +171,7 @@ fn cluster_file_in(directory: &Path) -> PathBuf {
 }
 
 fn serve(programs: &Programs, directory: &Path, port: u16) -> Result<Child> {
-    let said = File::create(directory.join("fdbserver.out"))?;
+    let said = File::create(directory.join(SAID))?;
     Command::new(&programs.server)
         .args([
             "--public-address",

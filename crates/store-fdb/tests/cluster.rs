@@ -10,8 +10,9 @@ use store_fdb::testing::Cluster;
 use store_fdb::{ANSWER_MAX, FdbStore, OpenError};
 use tempfile::TempDir;
 
-/// Longest time in which a cluster of one process has to serve again.
-const RECOVERY_MAX: Duration = Duration::from_secs(60);
+/// Longest time in which a cluster of one process has to serve again. It takes a few seconds, and far longer when a recovery
+/// of the cluster runs into one of its own timeouts; what the store promises is only that it then serves by itself.
+const RECOVERY_MAX: Duration = Duration::from_secs(180);
 
 /// What the machine may add to a wait that is bounded.
 const SLACK: Duration = Duration::from_secs(3);
@@ -27,11 +28,13 @@ async fn put(database: &Database, key: String) -> Result<(), Error> {
 }
 
 /// Puts `key` as soon as the store serves again. Every error until then has to be one that is worth another try.
-async fn put_when_back(database: &Database, key: &str) {
+async fn put_when_back(cluster: &mut Cluster, database: &Database, key: &str) {
     let began = Instant::now();
     while let Err(error) = put(database, key.to_owned()).await {
         assert!(error.is_retryable() || error == Error::TimedOut, "{error}");
-        assert!(began.elapsed() < RECOVERY_MAX, "the store does not come back: {error}");
+        if began.elapsed() > RECOVERY_MAX {
+            panic!("the store does not come back: {error}; {}", cluster.state());
+        }
     }
 }
 
@@ -112,7 +115,7 @@ async fn what_was_acknowledged_survives_a_server_that_is_killed() {
         cluster.kill().unwrap();
         acknowledged.extend(writer.await.unwrap());
         cluster.restart().unwrap();
-        put_when_back(&database, &format!("{round}/back")).await;
+        put_when_back(&mut cluster, &database, &format!("{round}/back")).await;
     }
     let found = keys(&database).await;
     for key in acknowledged {
@@ -122,7 +125,7 @@ async fn what_was_acknowledged_survives_a_server_that_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_says_nothing_makes_the_store_busy_until_it_speaks() {
-    let Some(cluster) = Cluster::start().unwrap() else {
+    let Some(mut cluster) = Cluster::start().unwrap() else {
         return;
     };
     let database = open(&cluster).await;
@@ -144,7 +147,7 @@ async fn a_server_that_says_nothing_makes_the_store_busy_until_it_speaks() {
     assert_eq!(sent.unwrap_err(), Error::TimedOut);
 
     cluster.resume().unwrap();
-    put_when_back(&database, "after").await;
+    put_when_back(&mut cluster, &database, "after").await;
     let found = keys(&database).await;
     assert!(found.contains(&"before".to_owned()) && found.contains(&"after".to_owned()));
     assert!(
