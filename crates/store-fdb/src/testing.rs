@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{Error, Result, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// How often a free port may be lost to somebody else before it is bound.
@@ -26,6 +26,9 @@ const STATUS_SECONDS: &str = "10";
 
 /// File of a cluster's directory that has what its process printed.
 const SAID: &str = "fdbserver.out";
+
+/// Directory of a cluster's directory that has the traces of its process.
+const LOG: &str = "log";
 
 /// The programs of FoundationDB.
 #[derive(Clone, Debug)]
@@ -65,8 +68,12 @@ impl Cluster {
     fn start_with(programs: Programs) -> Result<Self> {
         let directory = TempDir::with_prefix("nave-fdb-")?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let cluster_file = cluster_file_in(directory.path());
-        std::fs::write(&cluster_file, format!("nave:test@127.0.0.1:{port}\n"))?;
+        std::fs::write(
+            cluster_file_in(directory.path()),
+            format!("nave:test@127.0.0.1:{port}\n"),
+        )?;
+        // The server does not make it, and without it tries again each second to open its trace.
+        std::fs::create_dir(directory.path().join(LOG))?;
         let server = serve(&programs, directory.path(), port)?;
         let cluster = Self {
             programs,
@@ -74,12 +81,7 @@ impl Cluster {
             port,
             server,
         };
-        let configured = Command::new(&cluster.programs.cli)
-            .arg("-C")
-            .arg(cluster_file)
-            .args(["--timeout", CONFIGURE_SECONDS, "--exec", "configure new single ssd"])
-            .stdin(Stdio::null())
-            .output()?;
+        let configured = cluster.fdbcli(CONFIGURE_SECONDS, "configure new single ssd")?;
         if !configured.status.success() {
             let said = String::from_utf8_lossy(&configured.stdout).into_owned();
             return Err(Error::other(format!("fdbcli cannot make the database: {said}")));
@@ -122,15 +124,21 @@ impl Cluster {
             Err(error) => format!("fdbserver cannot be asked: {error}"),
         };
         let said = std::fs::read_to_string(self.directory.path().join(SAID)).unwrap_or_default();
-        let status = Command::new(&self.programs.cli)
+        let status = match self.fdbcli(STATUS_SECONDS, "status details") {
+            Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+            Err(error) => format!("fdbcli cannot be run: {error}"),
+        };
+        format!("{process}\n{said}\n{status}")
+    }
+
+    /// What `fdbcli` says to `command`, within `seconds`.
+    fn fdbcli(&self, seconds: &str, command: &str) -> Result<Output> {
+        Command::new(&self.programs.cli)
             .arg("-C")
             .arg(self.cluster_file())
-            .args(["--timeout", STATUS_SECONDS, "--exec", "status details"])
+            .args(["--timeout", seconds, "--exec", command])
             .stdin(Stdio::null())
             .output()
-            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-            .unwrap_or_else(|error| error.to_string());
-        format!("{process}\n{said}\n{status}")
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -184,7 +192,7 @@ fn serve(programs: &Programs, directory: &Path, port: u16) -> Result<Child> {
         .arg("--datadir")
         .arg(directory.join("data"))
         .arg("--logdir")
-        .arg(directory.join("log"))
+        .arg(directory.join(LOG))
         .args(["--memory", "4GiB", "--cache-memory", "256MiB"])
         // Not every temporary directory takes the kernel's asynchronous I/O.
         .arg("--knob_disable_posix_kernel_aio=1")

@@ -10,8 +10,8 @@ use store_fdb::testing::Cluster;
 use store_fdb::{ANSWER_MAX, FdbStore, OpenError};
 use tempfile::TempDir;
 
-/// Longest time in which a cluster of one process has to serve again. It takes a few seconds, and far longer when a recovery
-/// of the cluster runs into one of its own timeouts; what the store promises is only that it then serves by itself.
+/// Longest time in which a cluster of one process has to serve again. It takes seconds nearly always, and once took more than
+/// 60 for a reason not known. The store promises to serve again by itself when the cluster does, not when that is.
 const RECOVERY_MAX: Duration = Duration::from_secs(180);
 
 /// What the machine may add to a wait that is bounded.
@@ -32,9 +32,8 @@ async fn put_when_back(cluster: &mut Cluster, database: &Database, key: &str) {
     let began = Instant::now();
     while let Err(error) = put(database, key.to_owned()).await {
         assert!(error.is_retryable() || error == Error::TimedOut, "{error}");
-        if began.elapsed() > RECOVERY_MAX {
-            panic!("the store does not come back: {error}; {}", cluster.state());
-        }
+        let late = began.elapsed() >= RECOVERY_MAX;
+        assert!(!late, "the store does not come back: {error}; {}", cluster.state());
     }
 }
 
