@@ -251,6 +251,15 @@ impl Life {
         Ok(())
     }
 
+    /// Takes this node's beat away.
+    pub(crate) async fn take_beat_away(&self) -> Result<(), store::Error> {
+        let cleared = self.database.run(|mut transaction| {
+            transaction.clear(beat_key(self.incarnation()));
+            async move { Ok((transaction, ())) }
+        });
+        cleared.await
+    }
+
     async fn look(&self) -> Result<(), store::Error> {
         let transaction = self.database.begin();
         let rows = transaction.snapshot_range(beat_keys(), NODES_MAX, false).await?;

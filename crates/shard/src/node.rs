@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::lapse::Lapse;
 use crate::life::Life;
-use crate::rows::{Fence, Incarnation, Term, beat_key, fence_key, fence_keys, fence_of};
+use crate::rows::{Fence, Incarnation, Term, fence_key, fence_keys, fence_of};
 use crate::site::Site;
 use crate::tenure::Tenure;
 use crate::view::View;
@@ -241,20 +241,19 @@ impl Node {
     }
 
     /// Ends the node's life: its tenures are lost, its beat stops and is taken away, so that others take over at once.
+    ///
+    /// # Errors
+    /// The store's, [`TimedOut`](store::Error::TimedOut) where it did not answer within the lease: others take over when
+    /// that has passed, whether the beat is there or not.
     pub async fn stop(self) -> Result<(), store::Error> {
+        let ownership = self.ownership();
         self.life.stop();
         drop(self.beating);
-        let mut attempt = 1;
-        loop {
-            let mut transaction = self.life.database().begin();
-            transaction.clear(beat_key(self.life.incarnation()));
-            match transaction.commit().await {
-                Ok(_) => return Ok(()),
-                Err(error) => {
-                    if !self.life.database().again(&error, &mut attempt).await {
-                        return Err(error);
-                    }
-                }
+        match ownership {
+            Ownership::Sole => Ok(()),
+            Ownership::Leased { lease, .. } => {
+                let taken_away = tokio::time::timeout(lease, self.life.take_beat_away()).await;
+                taken_away.unwrap_or(Err(store::Error::TimedOut))
             }
         }
     }

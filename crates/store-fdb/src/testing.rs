@@ -7,6 +7,7 @@
 pub use foundationdb;
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::statvfs::statvfs;
 use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{Error, Result, Write};
@@ -17,6 +18,10 @@ use tempfile::TempDir;
 
 /// How often a free port may be lost to somebody else before it is bound.
 const PORTS_MAX: usize = 5;
+
+/// Free octets that a cluster needs on its disk: its files take 210 MB at once, and with less than 100 MB left FoundationDB
+/// commits nothing and says so in its status only.
+const FREE_MIN: u64 = 1 << 30;
 
 /// Seconds that `fdbcli` may take to make the database.
 const CONFIGURE_SECONDS: &str = "60";
@@ -48,6 +53,9 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts a cluster. `None` when FoundationDB is not on this machine, which is said on standard error.
+    ///
+    /// # Errors
+    /// No port is free, the disk is nearly full, or the server does not come up.
     pub fn start() -> Result<Option<Self>> {
         let Some(programs) = Programs::find() else {
             let line = "skipped: fdbserver and fdbcli are not on this machine (PATH, FDB_SERVER_PATH, FDB_CLI_PATH)\n";
@@ -67,6 +75,15 @@ impl Cluster {
 
     fn start_with(programs: Programs) -> Result<Self> {
         let directory = TempDir::with_prefix("nave-fdb-")?;
+        let free = free_octets(directory.path())?;
+        if free < FREE_MIN {
+            let at = directory.path().display();
+            let (free, needed) = (free >> 20, FREE_MIN >> 20);
+            return Err(Error::other(format!(
+                "{at} has {free} MiB free, and FoundationDB stops committing where a disk is nearly full: make that \
+                 {needed} MiB, or name a roomier directory by TMPDIR"
+            )));
+        }
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         std::fs::write(
             cluster_file_in(directory.path()),
@@ -172,6 +189,12 @@ fn program(variable: &str, name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path)
         .map(|directory| directory.join(name))
         .find(|file| file.is_file())
+}
+
+/// What may still be written to the disk of `directory`.
+fn free_octets(directory: &Path) -> Result<u64> {
+    let disk = statvfs(directory)?;
+    Ok(disk.blocks_available() * disk.fragment_size())
 }
 
 fn cluster_file_in(directory: &Path) -> PathBuf {

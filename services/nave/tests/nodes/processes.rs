@@ -19,6 +19,8 @@ const NAVE: &str = env!("CARGO_BIN_EXE_nave");
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Between two looks at a process.
 const LOOK: Duration = Duration::from_millis(20);
+/// Of its log, what is shown of a node that does not do what it should.
+const LINES: usize = 40;
 
 /// See the module.
 pub(crate) struct Processes<'a> {
@@ -194,7 +196,10 @@ impl Process {
         }
     }
 
+    /// The last that it logged.
     fn lines(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
     }
 }

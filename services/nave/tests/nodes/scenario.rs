@@ -18,6 +18,9 @@ use crate::site::{HUBS, Site};
 /// clients, and all of it on a machine that is busy with something else.
 const GAP_MAX: Duration = Duration::from_secs(30);
 
+/// The longest that a hub that is to leave waits for a store that is away, and what a busy machine adds to it.
+const LEAVES_WITHIN: Duration = Duration::from_secs(60);
+
 /// What never is accepted.
 const REFUSED: &[u8] = b"refused";
 
@@ -88,7 +91,7 @@ pub(crate) async fn play(site: &Site, cluster: &mut impl Cluster) {
     step("everything arrived");
 }
 
-/// No hub reaches the store for a while, by which every lease lapses.
+/// No hub reaches the store for a while, by which every lease lapses; later one does not reach it while it is to leave.
 pub(crate) async fn be_away(site: &Site, cluster: &mut impl Cluster) {
     let shards = Shards::new(site);
     let crowd = Crowd::gather(site, &shards.a_room_at_each().await).await;
@@ -129,6 +132,11 @@ pub(crate) async fn be_away(site: &Site, cluster: &mut impl Cluster) {
             assert!(reader.faults().is_empty(), "{:?}", reader.faults());
         }
     }
+
+    // Whoever ends a hub does not have to wait for the store.
+    cluster.cut_off(0).await;
+    let left = tokio::time::timeout(LEAVES_WITHIN, cluster.drain(0)).await;
+    assert!(left.is_ok(), "a hub that is to leave waits for the store");
 }
 
 /// Somebody commits in each room.

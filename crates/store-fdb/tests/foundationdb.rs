@@ -10,8 +10,8 @@ use store_fdb::testing::Cluster;
 use store_fdb::{ANSWER_MAX, FdbStore, OpenError};
 use tempfile::TempDir;
 
-/// Longest time in which a cluster of one process has to serve again. It takes seconds nearly always, and once took more than
-/// 60 for a reason not known. The store promises to serve again by itself when the cluster does, not when that is.
+/// Longest time in which a cluster of one process has to serve again; it takes seconds. The store promises to serve again by
+/// itself when the cluster does, not when that is.
 const RECOVERY_MAX: Duration = Duration::from_secs(180);
 
 /// What the machine may add to a wait that is bounded.
