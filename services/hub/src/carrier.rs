@@ -96,14 +96,8 @@ impl Carrier {
 
     async fn notify_room(&self, to: &Provider, items: Vec<&Due>) -> Notified {
         let mut notified = Notified::default();
-        let head = items.last().map_or(0, |due| due.entry.seq.0);
-        for due in items {
-            let (offset, room, seq) = (due.entry.offset, &due.entry.room, due.entry.seq.0);
-            let numbers = Numbers {
-                first: seq,
-                last: seq,
-                head,
-            };
+        for (due, numbers) in items.iter().zip(numbers(&items)) {
+            let (offset, room) = (due.entry.offset, &due.entry.room);
             match due.shown {
                 Shown::Digest => notified.done.push(offset),
                 Shown::Message => match self.notify_one(to, room, due, Some(numbers)).await {
@@ -284,6 +278,16 @@ struct Notified {
     done: Vec<Offset>,
     refused: Vec<Refused>,
     failure: Option<Failure>,
+}
+
+/// What is said with each of the entries of one room: its own number, and that of the last of them.
+fn numbers(items: &[&Due]) -> impl Iterator<Item = Numbers> {
+    let head = items.last().map_or(0, |due| due.entry.seq.0);
+    items.iter().map(move |due| Numbers {
+        first: due.entry.seq.0,
+        last: due.entry.seq.0,
+        head,
+    })
 }
 
 /// What all rooms together acknowledged of `items`.

@@ -89,6 +89,14 @@ fn a_refused_entry_is_not_acknowledged_and_holds_up_its_room_alone() {
 }
 
 #[test]
+fn an_entry_of_a_room_is_told_with_its_own_number_and_that_of_the_last_that_goes_with_it() {
+    let items = [due(1, "x"), due(4, "x"), due(5, "x")];
+    let items: Vec<&Due> = items.iter().collect();
+    let told: Vec<_> = numbers(&items).map(|it| (it.first, it.last, it.head)).collect();
+    assert_eq!(told, [(11, 11, 15), (14, 14, 15), (15, 15, 15)]);
+}
+
+#[test]
 fn a_frame_carries_the_entry_or_only_its_digest() {
     let shown = due(4, "x");
     let item = Item::from(&shown);
