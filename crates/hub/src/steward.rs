@@ -28,8 +28,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The longest that a shard that somebody else has is waited for before it is looked at again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a node that leaves hands shards over, if the store is slow or away.
-const HANDOVER_MAX: Duration = Duration::from_secs(20);
+/// How long a node that leaves hands shards over, if the store is slow or away. All of its leaving then takes less than the 30 s
+/// after which Kubernetes, unless told otherwise, kills it.
+const HANDOVER_MAX: Duration = Duration::from_secs(15);
 
 /// How long changes are gathered before it is read again who owns which shard.
 const GATHER: Duration = Duration::from_millis(50);
