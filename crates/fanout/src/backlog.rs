@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::couriers::Shared;
 use crate::window::Window;
-use crate::{Due, Failure};
+use crate::{Due, Entry, Failure};
 
 /// Index blocks read at a time.
 const INDEX_BLOCKS: usize = 1;
@@ -123,11 +123,11 @@ impl Reading<'_> {
             };
             let entries = self.shared.ledger.read_log(self.shared.shard, *first, limit).await?;
             let mut read = 0;
-            for entry in entries {
+            for entry in Entry::encoded(entries) {
                 let Some(at) = offsets[..neighbours].iter().position(|offset| *offset == entry.offset) else {
                     break;
                 };
-                if !window.push(Arc::new(entry.into()), self.provider) {
+                if !window.push(entry, self.provider) {
                     return Ok(());
                 }
                 read = at + 1;

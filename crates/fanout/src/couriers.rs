@@ -168,8 +168,8 @@ impl Couriers {
             let from = Offset(state.tail.head());
             let entries = ledger.read_log(shard, from, LOAD).await?;
             assert!(!entries.is_empty(), "the log ends below its head");
-            for entry in entries.into_iter().filter(|entry| entry.offset < head) {
-                state.push(Arc::new(entry.into()));
+            for entry in Entry::encoded(entries.into_iter().filter(|entry| entry.offset < head)) {
+                state.push(entry);
             }
         }
         let shared = Arc::new(Shared {
@@ -192,7 +192,7 @@ impl Couriers {
 
     /// Hands over entries that are durable, in the order of the log.
     pub fn release(&self, entries: impl IntoIterator<Item = LogEntry>) {
-        let entries: Vec<Arc<Entry>> = entries.into_iter().map(|entry| Arc::new(entry.into())).collect();
+        let entries = Entry::encoded(entries);
         let behind = {
             let mut state = self.shared.lock();
             for entry in entries {

@@ -1,6 +1,6 @@
 //! Entries and acknowledgements as frames of the link carry them, on whichever transport.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use ledger::{LogEntry, Offset, Seq, Shown};
 use proto::link::{Acknowledge, Item, item};
 
@@ -28,10 +28,13 @@ pub(crate) fn item(entry: &LogEntry, shown: Shown, previous_seq: Seq) -> Item {
 }
 
 /// An item as a field of a Deliver.
-pub(crate) fn framed(item: &Item) -> Bytes {
-    let mut octets = BytesMut::with_capacity(prost::encoding::message::encoded_len(ITEMS, item));
-    prost::encoding::message::encode(ITEMS, item, &mut octets);
-    octets.freeze()
+pub(crate) fn framed(item: &Item, octets: &mut BytesMut) {
+    prost::encoding::message::encode(ITEMS, item, octets);
+}
+
+/// Octets that it takes.
+pub(crate) fn framed_len(item: &Item) -> usize {
+    prost::encoding::message::encoded_len(ITEMS, item)
 }
 
 impl From<&Due> for Item {

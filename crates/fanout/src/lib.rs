@@ -30,7 +30,7 @@ mod window;
 
 pub use alarms::Alarms;
 pub use couriers::{Couriers, Opening};
-pub use entry::Entry;
+pub use entry::{Entry, Piece};
 pub use options::Options;
 pub use orders::{Retried, Standing, TooManyPaused};
 pub use plane::Plane;

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use ledger::{Offset, Seq, Shown};
 use mimi::Provider;
 use route::ShardId;
 
-use crate::Entry;
+use crate::{Entry, Piece};
 
 /// One entry as one follower is due it.
 #[derive(Debug, Clone)]
@@ -35,7 +34,7 @@ impl Due {
     }
 
     /// The entry as a field `items` of the link's Deliver, encoded. Followers who are sent the same share the octets.
-    pub fn framed(&self) -> Bytes {
+    pub fn framed(&self) -> Piece {
         self.entry.framed(self.shown, self.previous_seq)
     }
 }

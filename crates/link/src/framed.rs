@@ -1,4 +1,7 @@
-//! Items of a Deliver as they go out: what many followers are sent is encoded once, and copied into no frame.
+//! Items of a Deliver as they go out: what many followers are sent is encoded once, and copied into no frame. Those that lie
+//! beside each other in memory go to QUIC as one, which looks for what is due in each packet among all that it was given.
+
+use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
@@ -12,16 +15,27 @@ const DELIVER: u32 = 2;
 const ITEMS: u32 = 2;
 
 /// An item, encoded. Clones share the octets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Framed {
     offset: u64,
-    octets: Bytes,
+    run: Bytes,
+    at: Range<usize>,
 }
 
 impl Framed {
     /// An item at `offset` whose encoding, as a field `items` of a Deliver, is `octets`.
     pub fn new(offset: u64, octets: Bytes) -> Self {
-        Self { offset, octets }
+        let at = 0..octets.len();
+        Self::within(offset, octets, at)
+    }
+
+    /// As [`new`](Self::new), of items that were encoded one behind the other.
+    ///
+    /// # Panics
+    /// If `at` is not within `run`.
+    pub fn within(offset: u64, run: Bytes, at: Range<usize>) -> Self {
+        assert!(at.start <= at.end && at.end <= run.len(), "an item within its run");
+        Self { offset, run, at }
     }
 
     /// Where it is in its shard's log.
@@ -31,9 +45,27 @@ impl Framed {
 
     /// Octets that it takes of a frame.
     pub(crate) fn len(&self) -> usize {
-        self.octets.len()
+        self.at.len()
+    }
+
+    fn octets(&self) -> &[u8] {
+        &self.run[self.at.clone()]
+    }
+
+    /// Whether `next` lies behind it in memory.
+    fn is_before(&self, next: &Self) -> bool {
+        let same = self.run.as_ptr() == next.run.as_ptr() && self.run.len() == next.run.len();
+        same && self.at.end == next.at.start
     }
 }
+
+impl PartialEq for Framed {
+    fn eq(&self, other: &Self) -> bool {
+        self.offset == other.offset && self.octets() == other.octets()
+    }
+}
+
+impl Eq for Framed {}
 
 impl From<&Item> for Framed {
     fn from(item: &Item) -> Self {
@@ -82,7 +114,7 @@ impl Frame {
         before.encode(&mut head).expect("the buffer grows");
         let mut chunks = Vec::with_capacity(items.len() + 2);
         chunks.push(head.freeze());
-        chunks.extend(items.into_iter().map(|item| item.octets));
+        chunks.extend(joined(items));
         if !traceparent.is_empty() {
             chunks.push(behind.encode_to_vec().into());
         }
@@ -93,6 +125,18 @@ impl Frame {
     pub(crate) fn len(&self) -> usize {
         self.chunks.iter().map(Bytes::len).sum()
     }
+}
+
+/// The octets of `items`, in as few pieces as can be without copying.
+fn joined(items: Vec<Framed>) -> impl Iterator<Item = Bytes> {
+    let mut items = items.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let mut item = items.next()?;
+        while let Some(next) = items.next_if(|next| item.is_before(next)) {
+            item.at.end = next.at.end;
+        }
+        Some(item.run.slice(item.at))
+    })
 }
 
 #[cfg(test)]
@@ -133,6 +177,32 @@ mod tests {
             let whole = frame::encode(&HubFrame { kind: Some(hub_frame::Kind::Deliver(deliver)) });
             prop_assert_eq!(pieces.len(), whole.len());
             prop_assert_eq!(pieces.chunks.concat(), whole);
+        }
+
+        #[test]
+        fn items_that_lie_beside_each_other_are_one_piece(
+            items in prop::collection::vec(item(), 1..8),
+            left_out in any::<prop::sample::Index>(),
+        ) {
+            let mut run = BytesMut::new();
+            let places: Vec<_> = items.iter().map(|item| {
+                let begin = run.len();
+                prost::encoding::message::encode(ITEMS, item, &mut run);
+                begin..run.len()
+            }).collect();
+            let run = run.freeze();
+            let framed = items.iter().zip(places);
+            let mut framed: Vec<Framed> =
+                framed.map(|(item, at)| Framed::within(item.offset, run.clone(), at)).collect();
+            let whole = Frame::deliver(7, framed.clone(), "");
+            prop_assert_eq!(whole.chunks.len(), 2);
+            prop_assert_eq!(whole.chunks.concat(), Frame::deliver(7, items.iter().map(Framed::from).collect(), "").chunks.concat());
+
+            let (left_out, count) = (left_out.index(framed.len()), framed.len());
+            framed.remove(left_out);
+            let pieces = Frame::deliver(7, framed, "").chunks.len() - 1;
+            let expected = usize::from(left_out > 0) + usize::from(left_out + 1 < count);
+            prop_assert_eq!(pieces, expected);
         }
     }
 }

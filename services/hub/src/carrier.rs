@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fanout::{Acknowledged, Brought, Due, Failure, Refused, Transport};
+use fanout::{Acknowledged, Brought, Due, Failure, Piece, Refused, Transport};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use lacking::Lacking;
@@ -75,7 +75,7 @@ impl Carrier {
     }
 
     async fn deliver_by_link(&self, link: &Fanout, shard: ShardId, items: &[Due]) -> Result<Acknowledged, LinkError> {
-        let framed = items.iter().map(|due| Framed::new(due.entry.offset.0, due.framed()));
+        let framed = items.iter().map(framed);
         link.deliver(shard.0, framed, "").await.map(Acknowledged::from)
     }
 
@@ -270,6 +270,11 @@ impl Transport for Carrier {
     fn heard_from(&self, follower: &Provider) {
         self.peers.heard_from(follower);
     }
+}
+
+fn framed(due: &Due) -> Framed {
+    let Piece { run, at } = due.framed();
+    Framed::within(due.entry.offset.0, run, at)
 }
 
 /// How far the notifications of one room came.
